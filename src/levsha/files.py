@@ -1,0 +1,27 @@
+"""Writing files so that a crash, a full disk or Ctrl-C never leaves half a file behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from levsha.errors import LevshaError
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write `content` under a temporary name, then rename; LevshaError names the path where it cannot be written."""
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:
+            pass  # the folder itself is missing or unreadable; the first error says so
+        raise LevshaError(f"{path}: cannot be written ({error.strerror}); what was there before is intact. Free some space or choose another folder with --out.") from None

@@ -1,0 +1,21 @@
+"""The weight formats, one a file; this list is the only place that names them all."""
+
+from levsha.errors import LevshaError
+from levsha.formats.base import Format
+from levsha.formats.binary import Binary
+from levsha.formats.int4 import Int4
+from levsha.formats.int8 import Int8
+from levsha.formats.ternary import Ternary
+from levsha.formats.two_bit import TwoBit, TwoBitZ80
+
+FORMATS: dict[str, Format] = {f.name: f for f in (Binary(), Ternary(), TwoBit(), TwoBitZ80(), Int4(), Int8())}
+
+
+def find_format(name: str) -> Format:
+    """Return the format called `name`; LevshaError lists what there is."""
+    if name not in FORMATS:
+        raise LevshaError(f"format {name!r}: unknown; there are {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+__all__ = ["FORMATS", "Format", "find_format"]

@@ -1,0 +1,76 @@
+"""What a weight format is: a grid of integers, its packing into bytes, and the C that reads it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+class Format(ABC):
+    """A grid of integer weights, stored as digits: weight = digit_scale * digit + digit_offset.
+
+    A kernel sums digit * x and corrects once an output with the sum of x, so digits may be unsigned and small.
+    """
+
+    name: ClassVar[str]
+    meaning: ClassVar[str]
+    bits: ClassVar[float]  # per weight, as stored
+    lo: ClassVar[int]
+    hi: ClassVar[int]
+    digit_scale: ClassVar[int] = 1
+    digit_offset: ClassVar[int] = 0
+    digits_per_byte: ClassVar[int] = 1
+    block: ClassVar[int]  # outputs a kernel keeps in registers: whole bytes, one input at a time
+
+    @property
+    def grid(self) -> np.ndarray:
+        """Every weight the format can hold, ascending."""
+        return np.arange(self.lo, self.hi + 1, self.digit_scale)
+
+    def to_integers(self, x: Any) -> Any:
+        """Return the grid point nearest to x (numpy array or torch tensor, in units of the scale), as floats."""
+        return x.round().clip(self.lo, self.hi)
+
+    @abstractmethod
+    def scale(self, weight_OI: Any) -> Any:
+        """Return the real value of one grid unit per output, shape (O, 1), for numpy or torch weights."""
+
+    def pack(self, weight: np.ndarray) -> np.ndarray:
+        """Return the bytes of a flat run of weights on the grid; the last byte is filled with the lowest digit."""
+        digits = (np.asarray(weight, np.int64) - self.digit_offset) // self.digit_scale
+        padded = np.pad(digits, (0, -len(digits) % self.digits_per_byte)).reshape(-1, self.digits_per_byte)
+        return self.pack_digits(padded).astype(np.uint8)
+
+    def unpack(self, data: np.ndarray, count: int) -> np.ndarray:
+        """Return the first `count` weights of packed bytes, as int64."""
+        digits = self.unpack_digits(np.asarray(data, np.uint8).astype(np.int64)).reshape(-1)[:count]
+        return digits * self.digit_scale + self.digit_offset
+
+    @abstractmethod
+    def pack_digits(self, digits: np.ndarray) -> np.ndarray:
+        """Return one byte value per row of digits, shape (bytes, digits_per_byte)."""
+
+    @abstractmethod
+    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
+        """Return the digits of each byte, shape (bytes, digits_per_byte)."""
+
+    @abstractmethod
+    def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
+        """Return C lines that read one block at `w` and add digit * a to s0, s1, ...
+
+        sum_type: uint16_t or uint32_t, the type of the sums. narrow: `a` is a uint8_t and the sums have 16 bits, so that
+        a product of two bytes is enough.
+        """
+
+
+def bit_fields(width: int) -> np.ndarray:
+    """Return the shifts of the fields of `width` bits in a byte, lowest first."""
+    return np.arange(0, 8, width)
+
+
+def c_product(digit: str, sum_type: str, narrow: bool) -> str:
+    """Return the C product digit * a, free of signed overflow and as narrow as it may be."""
+    wide = "unsigned" if sum_type == "uint16_t" else "uint32_t"  # uint16_t would be promoted to a signed int
+    return f"(uint8_t)({digit}) * a" if narrow else f"({wide})({digit}) * ({wide})a"

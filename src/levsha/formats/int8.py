@@ -1,0 +1,39 @@
+"""-127 .. 127: one byte a weight, two's complement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from levsha.formats.base import Format
+
+
+class Int8(Format):
+    """Eight bits a weight; the digit is the weight itself."""
+
+    name = "int8"
+    meaning = "-127 .. 127; 1 weight a byte"
+    bits = 8.0
+    lo, hi = -127, 127
+    block = 4
+
+    def scale(self, weight_OI: Any) -> Any:
+        """Return max |w| / 127 per output, so that nothing is clipped."""
+        largest = abs(weight_OI).max(-1)
+        return (largest if isinstance(weight_OI, np.ndarray) else largest.values)[:, None] / 127
+
+    def pack_digits(self, digits: np.ndarray) -> np.ndarray:
+        return digits[:, 0] & 255
+
+    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
+        return ((data ^ 128) - 128)[:, None]
+
+    def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
+        wide = "int16_t" if sum_type == "uint16_t" else "int32_t"
+        if narrow:  # a signed and an unsigned byte: the product fits 16 bits
+            return [f"s{k} += (uint16_t)((int16_t)(int8_t)LEVSHA_U8(w + {k}) * a);" for k in range(self.block)]
+        cast = "unsigned" if sum_type == "uint16_t" else "uint32_t"
+        return [
+            f"s{k} += ({cast})({wide})(int8_t)LEVSHA_U8(w + {k}) * ({cast})a;" for k in range(self.block)
+        ]

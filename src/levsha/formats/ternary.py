@@ -1,0 +1,47 @@
+"""-1, 0, +1: five weights a byte, read by multiplication."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from levsha.formats.base import Format, c_product
+
+_POWERS = np.array([81, 27, 9, 3, 1])
+
+
+class Ternary(Format):
+    """Five trits a byte (1.6 bits a weight): byte = ceil(q * 256 / 243), q in base 3, the first weight highest.
+
+    Each multiplication of the byte by 3 brings the next digit out at the top: no division and no table.
+    """
+
+    name = "ternary"
+    meaning = "-1, 0, +1; 5 weights a byte"
+    bits = 1.6
+    lo, hi = -1, 1
+    digit_offset = -1
+    digits_per_byte = 5
+    block = 5
+
+    def scale(self, weight_OI: Any) -> Any:
+        """Return 1.4 mean |w| per output, so that weights below 0.7 mean |w| become 0 (Li et al. 2016)."""
+        return abs(weight_OI).mean(-1)[:, None] * 1.4
+
+    def pack_digits(self, digits: np.ndarray) -> np.ndarray:
+        return -(-(digits @ _POWERS) * 256 // 243)
+
+    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
+        digits, rest = [], data
+        for _ in range(5):
+            digits.append(rest * 3 >> 8)
+            rest = rest * 3 & 255
+        return np.stack(digits, 1)
+
+    def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
+        lines = ["uint16_t b = LEVSHA_U8(w);"]
+        for k in range(5):
+            digit = c_product("b >> 8", sum_type, narrow)
+            lines.append(f"b = (uint16_t)((uint8_t)b * 3); s{k} += {digit};")
+        return lines

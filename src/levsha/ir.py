@@ -1,0 +1,159 @@
+"""The integer graph: what every target must compute, bit for bit.  Imports numpy only."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from levsha.errors import LevshaError
+
+C_TYPES: dict[str, tuple[int, int, str]] = {  # C type: smallest, largest, numpy type; the narrowest first
+    "uint8_t": (0, 255, "<u1"),
+    "int8_t": (-128, 127, "<i1"),
+    "int16_t": (-(1 << 15), (1 << 15) - 1, "<i2"),
+    "int32_t": (-(1 << 31), (1 << 31) - 1, "<i4"),
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of integers with a proven range; its storage type follows from the range, nobody picks it.
+
+    shape: sizes without the batch. lo, hi: every element lies in lo..hi. total: where known, the sum of |element| never
+    exceeds it. step: real units of one integer, for reports, never for arithmetic.
+    """
+
+    shape: tuple[int, ...]
+    lo: int
+    hi: int
+    total: int | None = None
+    step: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one example."""
+        return math.prod(self.shape)
+
+    @property
+    def c_type(self) -> str:
+        """The narrowest C type that holds lo..hi; LevshaError where 32 bits are not enough.
+
+        >>> Value((3,), 0, 255).c_type, Value((3,), -1, 255).c_type
+        ('uint8_t', 'int16_t')
+        """
+        for name, (smallest, largest, _) in C_TYPES.items():
+            if smallest <= self.lo and self.hi <= largest:
+                return name
+        raise LevshaError(f"a value can reach {self.lo}..{self.hi}; the widest type, int32, allows {-(1 << 31)}..{(1 << 31) - 1}.")
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The little-endian numpy type of `c_type`."""
+        return np.dtype(C_TYPES[self.c_type][2])
+
+
+class Constant(NamedTuple):
+    """An array that lives in program memory: its C type and its elements."""
+
+    c_type: str
+    data: np.ndarray
+
+
+def c_name(value: str) -> str:
+    """Return the C identifier of a graph value."""
+    return f"net_{value}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Op(ABC):
+    """One step of a graph: its meaning in numpy, its proven range and its portable C."""
+
+    name: str
+    inputs: tuple[str, ...]
+    elementwise: ClassVar[bool] = False  # may write over its first input
+
+    @abstractmethod
+    def infer(self, *x: Value) -> Value:
+        """Return shape and proven range of the output; raise LevshaError where a sum could overflow."""
+
+    @abstractmethod
+    def run(self, *x: np.ndarray) -> np.ndarray:
+        """Compute a batch: int64 arrays of shape (N, *shape)."""
+
+    @abstractmethod
+    def c(self, out: Value, *x: Value) -> str:
+        """Return the C statement that fills the output."""
+
+    def constants(self) -> dict[str, Constant]:
+        """Return the arrays in program memory, by C identifier."""
+        return {}
+
+    def functions(self, out: Value, *x: Value) -> dict[str, str]:
+        """Return the C functions that `c` calls, by name; equal ones are emitted once."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
+        """Yield small graphs that end in this op, for the test matrix."""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Ops in order over named inputs, listed from the slowest changing to the fastest.
+
+    Whatever depends only on slow inputs is computed only when they change: see `stages`. outputs: what the caller reads;
+    the last op where none is named. Any prefix of a graph is a graph.
+    """
+
+    inputs: Mapping[str, Value]
+    ops: tuple[Op, ...]
+    outputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.ops or not self.inputs:
+            raise LevshaError("graph: it has no input or no op; a graph needs at least one of each.")
+        object.__setattr__(self, "outputs", self.outputs or (self.ops[-1].name,))
+        missing = [name for name in self.outputs if name not in self.values]
+        if missing:
+            raise LevshaError(f"graph: output {missing[0]!r} is made by no op; there are {', '.join(self.values)}.")
+
+    @cached_property
+    def values(self) -> dict[str, Value]:
+        """Every value by name, inputs first, with its proven range."""
+        known = dict(self.inputs)
+        for op in self.ops:
+            if op.name in known:
+                raise LevshaError(f"graph: two values are called {op.name!r}; names must be unique.")
+            unknown = [name for name in op.inputs if name not in known]
+            if unknown:
+                raise LevshaError(f"{op.name} ({type(op).__name__}): reads {unknown[0]!r}, which no earlier op makes.")
+            try:
+                known[op.name] = op.infer(*(known[name] for name in op.inputs))
+                _ = known[op.name].c_type
+            except LevshaError as error:
+                raise LevshaError(f"{op.name} ({type(op).__name__}): {error}") from None
+        return known
+
+    @cached_property
+    def stages(self) -> tuple[tuple[Op, ...], ...]:
+        """One tuple of ops per input: the ops whose fastest changing input it is.
+
+        After input k has changed, running stages k, k + 1, ... brings every output up to date.
+        """
+        stage_of = {name: index for index, name in enumerate(self.inputs)}
+        stages: list[list[Op]] = [[] for _ in self.inputs]
+        for op in self.ops:
+            stage_of[op.name] = max(stage_of[name] for name in op.inputs)
+            stages[stage_of[op.name]].append(op)
+        return tuple(tuple(ops) for ops in stages)
+
+    def prefix(self, count: int) -> Graph:
+        """Return the graph of the first `count` ops, with the last of them as its output."""
+        return replace(self, ops=self.ops[:count], outputs=(self.ops[count - 1].name,))

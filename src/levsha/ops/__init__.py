@@ -1,0 +1,13 @@
+"""The operations, one a file; this list is the only place that names them all."""
+
+from levsha.ir import Op
+from levsha.ops.add import Add
+from levsha.ops.argmax import Argmax
+from levsha.ops.dense import Dense
+from levsha.ops.lookup import Lookup
+from levsha.ops.ngram_counts import NgramCounts
+from levsha.ops.requantize import Requantize
+
+OPS: dict[str, type[Op]] = {op.__name__: op for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup)}
+
+__all__ = ["OPS", "Add", "Argmax", "Dense", "Lookup", "NgramCounts", "Requantize"]

@@ -1,0 +1,32 @@
+"""y = the index of the largest element; the first one wins a tie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from levsha.ir import Graph, Op, Value, c_name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Argmax(Op):
+    """The class a classifier chooses."""
+
+    def infer(self, *x: Value) -> Value:
+        return Value((1,), 0, x[0].size - 1)
+
+    def run(self, *x: np.ndarray) -> np.ndarray:
+        return x[0].reshape(len(x[0]), -1).argmax(1)[:, None]
+
+    def c(self, out: Value, *x: Value) -> str:
+        y, source = c_name(self.name), c_name(self.inputs[0])
+        return f"""{y}[0] = 0;
+for (uint16_t i = 1; i < {x[0].size}; ++i)
+    if ({source}[i] > {source}[{y}[0]]) {y}[0] = ({out.c_type})i;"""
+
+    @classmethod
+    def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
+        for size, bound in ((40, 2), (300, 30_000), (1, 1)):
+            yield Graph({"x": Value((size,), -bound, bound)}, (cls(name="y", inputs=("x",)),))

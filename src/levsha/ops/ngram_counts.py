@@ -1,0 +1,94 @@
+"""y[b] = how many n-grams of a text fall into hash bucket b: how text enters a graph.
+
+The hash is z80ai's: h = seed; for each character h = (h * 31 + code) & 0xFFFF; bucket = h % buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from levsha.errors import LevshaError
+from levsha.ir import Graph, Op, Value, c_name
+
+SPACE, UPPER_A, UPPER_Z, TO_LOWER = 32, 65, 90, 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NgramCounts(Op):
+    """Counts of hashed n-grams of a text of bytes, which ends at its first zero byte; A..Z count as a..z.
+
+    sizes: the n of the n-grams. pad: spaces put at both ends. position_seed: the hash of the n-gram at position i starts
+    with i * position_seed, so that 0 forgets the position. buckets: a power of two.
+    """
+
+    sizes: tuple[int, ...]
+    pad: int
+    position_seed: int
+    buckets: int
+
+    def infer(self, *x: Value) -> Value:
+        (x_,) = x
+        if len(x_.shape) != 1 or (x_.lo, x_.hi) != (0, 255):
+            raise LevshaError(f"reads bytes (0..255) of one dimension; {self.inputs[0]!r} is {x_.shape} in {x_.lo}..{x_.hi}.")
+        if self.buckets & (self.buckets - 1):
+            raise LevshaError(f"{self.buckets} buckets; the number must be a power of two.")
+        most = sum(max(0, x_.size + 2 * self.pad - n + 1) for n in self.sizes)
+        return Value((self.buckets,), 0, most, total=most)
+
+    def run(self, *x: np.ndarray) -> np.ndarray:
+        (text_NL,) = x
+        count, width = text_NL.shape
+        length_N = np.where((text_NL == 0).any(1), (text_NL == 0).argmax(1), width) + 2 * self.pad
+        lower_NL = np.where((text_NL >= UPPER_A) & (text_NL <= UPPER_Z), text_NL + TO_LOWER, text_NL)
+        padded_NL = np.pad(np.where(text_NL == 0, SPACE, lower_NL), ((0, 0), (self.pad, self.pad)), constant_values=SPACE)
+        after_N1 = (length_N - self.pad)[:, None]
+        padded_NL = np.where(np.arange(padded_NL.shape[1]) >= after_N1, SPACE, padded_NL)
+        flat = np.zeros(count * self.buckets, np.int64)
+        for n in self.sizes:
+            places = max(0, padded_NL.shape[1] - n + 1)
+            hash_NP = np.broadcast_to(np.arange(places) * self.position_seed, (count, places))
+            for j in range(n):
+                hash_NP = (hash_NP * 31 + padded_NL[:, j : j + places]) & 0xFFFF
+            bucket_NP = hash_NP % self.buckets + np.arange(count)[:, None] * self.buckets
+            inside_NP = np.arange(places) + n <= length_N[:, None]
+            flat += np.bincount(bucket_NP[inside_NP], minlength=len(flat))
+        return flat.reshape(count, self.buckets)
+
+    def c(self, out: Value, *x: Value) -> str:
+        y, text = c_name(self.name), c_name(self.inputs[0])
+        clear = f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = 0;"
+        calls = [f"{self._kernel(out)}({text}, {x[0].size}, {self.pad}, {n}, {self.position_seed}, {y});" for n in self.sizes]
+        return "\n".join([clear, *calls])
+
+    def _kernel(self, out: Value) -> str:
+        return f"ngram_counts_{out.c_type[:-2]}_{self.buckets}"
+
+    def functions(self, out: Value, *x: Value) -> dict[str, str]:
+        name = self._kernel(out)
+        source = f"""/* Counts the n-grams of a text that ends at a zero byte or after `most` bytes, with `pad` spaces at both ends. */
+static void {name}(const uint8_t *text, uint16_t most, uint8_t pad, uint8_t n, uint8_t position_seed, {out.c_type} *counts)
+{{
+    uint16_t length = 0;
+    while (length < most && text[length]) ++length;
+    for (uint16_t start = 0; start + n <= length + 2u * pad; ++start) {{
+        uint16_t hash = (uint16_t)(start * position_seed);
+        for (uint8_t j = 0; j < n; ++j) {{
+            const uint16_t at = (uint16_t)(start + j - pad);   /* wraps below zero: outside as well */
+            uint8_t c = at < length ? text[at] : (uint8_t)' ';
+            if (c >= 'A' && c <= 'Z') c = (uint8_t)(c + ('a' - 'A'));
+            hash = (uint16_t)(hash * 31u + c);
+        }}
+        ++counts[hash & {self.buckets - 1}u];
+    }}
+}}
+"""
+        return {name: source}
+
+    @classmethod
+    def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
+        for width, sizes, pad, seed in ((60, (3,), 1, 0), (8, (1, 2, 3), 0, 7), (4, (2, 6), 2, 7)):
+            op = cls(name="y", inputs=("text",), sizes=sizes, pad=pad, position_seed=seed, buckets=128)
+            yield Graph({"text": Value((width,), 0, 255)}, (op,))

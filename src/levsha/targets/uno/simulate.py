@@ -1,0 +1,106 @@
+"""The simulator: builds simrun.c once, drives it, reads its lines."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from levsha.errors import LevshaError
+from levsha.targets.base import call
+
+MOST_CYCLES = 200_000_000_000  # a run that takes longer (3.5 simulated hours) hangs
+
+
+@dataclass
+class Transcript:
+    """What one run of the simulator said, line by line.
+
+    text: bytes sent over the UART. steps: (input bytes, output bytes, cycles per stage) of each finished vector.
+    """
+
+    text: bytearray = field(default_factory=bytearray)
+    steps: list[tuple[bytes, bytes, tuple[int, ...]]] = field(default_factory=list)
+    cycles: int = 0
+    stack_bytes: int = 0
+    reason: str = ""
+
+    def read(self, line: str) -> str:
+        """Take in one line and return its kind: R, T, V, E, or '' for what libsimavr itself prints."""
+        kind, _, rest = line.rstrip("\n").partition(" ")
+        if kind == "T":
+            self.text.append(int(rest, 16))
+        elif kind == "V":
+            inputs, outputs, *cycles = rest.split(" ")
+            self.steps.append((bytes.fromhex(inputs), bytes.fromhex(outputs), tuple(map(int, cycles))))
+        elif kind == "E":
+            self.reason, cycles, stack = rest.split(" ")
+            self.cycles, self.stack_bytes = int(cycles), int(stack)
+        return kind if kind in ("R", "T", "V", "E") else ""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A run of bytes in SRAM that the runner reads or writes."""
+
+    address: int
+    length: int
+    stage: int = 0
+
+
+@cache
+def runner() -> Path:
+    """Return the path of the compiled runner, compiling it into the user's cache folder at first."""
+    source = files("levsha.targets.uno").joinpath("simrun.c").read_text()
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = cache_home / "levsha" / f"simrun-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        Path(folder, "simrun.c").write_text(source)
+        call(["gcc", "-std=gnu99", "-O2", "-o", "simrun", "simrun.c", "-lsimavr", "-lelf"], "uno simulator", cwd=folder)
+        os.replace(Path(folder, "simrun"), path)
+    return path
+
+
+def command(elf: Path, inputs: Iterable[Area], outputs: Iterable[Area], vectors: Path | None = None, count: int = 0) -> list[str]:
+    """Return the runner's command line."""
+    words = [str(runner()), str(elf), "-c", str(MOST_CYCLES)]
+    for area in inputs:
+        words += ["-i", f"{area.stage}:{area.address}:{area.length}"]
+    for area in outputs:
+        words += ["-o", f"{area.address}:{area.length}"]
+    return words + (["-v", str(vectors), str(count)] if vectors else [])
+
+
+def run_vectors(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], rows: np.ndarray) -> Transcript:
+    """Run a firmware over rows of input bytes, one vector a row."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "vectors.bin")
+        path.write_bytes(rows.tobytes())
+        return _transcript(command(elf, inputs, outputs, path, len(rows)), "")
+
+
+def run_lines(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], lines: Iterable[str]) -> Transcript:
+    """Type lines into a firmware's serial line, each when it is ready for one."""
+    return _transcript(command(elf, inputs, outputs), "".join(f"{line}\n" for line in lines))
+
+
+def _transcript(words: list[str], typed: str) -> Transcript:
+    done = subprocess.run(words, input=typed.encode(), capture_output=True, check=False)
+    transcript = Transcript()
+    for line in done.stdout.decode("ascii", "replace").splitlines():
+        transcript.read(line)
+    if done.returncode or transcript.reason != "done":
+        why = done.stderr.decode(errors="replace").strip() or transcript.reason
+        raise LevshaError(f"uno simulator: the firmware did not finish ({why}).")
+    return transcript

@@ -1,0 +1,66 @@
+"""Every op, in every format, on every target, against the interpreter: a new op, format or target is tested by existing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from levsha.interpret import interpret
+from levsha.ir import Graph, Value
+from levsha.ops import OPS
+from levsha.targets import TARGETS
+
+EXAMPLES = [
+    pytest.param(graph, id=f"{name}-{index}")
+    for name, op in OPS.items()
+    for index, graph in enumerate(op.examples(np.random.default_rng(0)))
+]
+
+
+def draw(value: Value, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Random inputs inside the proven range and total, both ends first, some with zeros."""
+    if value.total is not None:
+        picks = rng.multinomial(value.total, np.full(value.size, 1 / value.size), count)
+        return np.minimum(picks, value.hi).reshape(count, *value.shape)
+    x = rng.integers(value.lo, value.hi, (count, *value.shape), endpoint=True)
+    x[0], x[1] = value.lo, value.hi
+    if value.lo <= 0 <= value.hi:
+        x[2:4] *= rng.random((2, *value.shape)) < 0.5
+    return x
+
+
+def inputs_of(graph: Graph, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: draw(value, count, rng) for name, value in graph.inputs.items()}
+
+
+def corners(value: Value, limit: int = 10) -> np.ndarray:
+    """Every input made of the two ends of the range: where a linear op reaches its bounds."""
+    free = min(value.size, limit)
+    bits = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
+    x = np.full((2**free, value.size), value.lo)
+    x[:, :free] = np.where(bits, value.hi, value.lo)
+    return x.reshape(-1, *value.shape)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
+@pytest.mark.parametrize("graph", EXAMPLES)
+def test_target_equals_interpreter(graph: Graph, target, tmp_path: Path, need) -> None:
+    need(target)
+    inputs = inputs_of(graph, 8)
+    want = interpret(graph, inputs)
+    got = target.run(graph, inputs, tmp_path)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(got.outputs[name], want[name])
+
+
+@pytest.mark.parametrize("graph", EXAMPLES)
+def test_proven_range_holds(graph: Graph) -> None:
+    sets = [inputs_of(graph, 64, seed) for seed in range(3)]
+    if len(graph.inputs) == 1 and all(v.total is None for v in graph.inputs.values()):
+        sets.append({name: corners(value) for name, value in graph.inputs.items()})
+    for inputs in sets:
+        for name, y in interpret(graph, inputs).items():
+            value = graph.values[name]
+            assert value.lo <= y.min() and y.max() <= value.hi
+            assert value.total is None or np.abs(y).reshape(len(y), -1).sum(1).max() <= value.total
