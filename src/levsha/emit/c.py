@@ -20,6 +20,11 @@ PROLOGUE = """#include <stdint.h>
 #define LEVSHA_U8(p) (*(p))
 #define LEVSHA_I16(p) (*(p))
 #endif
+#if defined(__AVR__) && defined(__GNUC__)   /* the inner loops want registers and speed, the rest wants to be small */
+#define LEVSHA_KERNEL __attribute__((noinline, optimize("O2")))
+#else
+#define LEVSHA_KERNEL
+#endif
 """
 
 

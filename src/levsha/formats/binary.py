@@ -35,4 +35,4 @@ class Binary(Format):
         return data[:, None] >> bit_fields(1) & 1
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
-        return ["const uint8_t b = LEVSHA_U8(w);"] + [f"if (b & {1 << k}) s{k} += a;" for k in range(8)]
+        return ["const uint8_t b = LEVSHA_U8(w);"] + [f"if (b & {1 << k}) s{k} += ({sum_type})a;" for k in range(8)]

@@ -89,10 +89,16 @@ class Dense(Op):
         return "\n".join(f"{kernel}({name}, {source}, {count}, {y} + {start}, {n});" for name, start, n in self._parts())
 
     def _kernel(self, out: Value, x: Value) -> str:
-        return f"dense_{self.format.name}_{x.c_type[:-2]}_{_sum_type(out)[:-2]}_{out.c_type[:-2]}"
+        return f"dense_{self.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}"
 
     def functions(self, out: Value, *x: Value) -> dict[str, str]:
-        return {self._kernel(out, *x): _c_kernel(self._kernel(out, *x), self.format, x[0].c_type, out.c_type, _sum_type(out))}
+        x_type, sum_type = x[0].c_type, "uint32_t" if out.c_type == "int32_t" else "uint16_t"
+        block = f"dense_{self.format.name}_{x_type[:-2]}_block{sum_type[4:-2]}"
+        kernel = self._kernel(out, *x)
+        return {
+            block: _c_block(block, self.format, x_type, sum_type),
+            kernel: _c_kernel(kernel, block, self.format, x_type, out.c_type, sum_type),
+        }
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
@@ -103,43 +109,47 @@ class Dense(Op):
                 yield Graph({"x": value}, (cls(name="y", inputs=("x",), weight_OI=weight_OI, format=weight_format),))
 
 
-def _sum_type(out: Value) -> str:
-    return "uint32_t" if out.c_type == "int32_t" else "uint16_t"
-
-
-def _c_kernel(name: str, weights: Format, x_type: str, y_type: str, sum_type: str) -> str:
-    """Outputs in blocks, their sums in registers; a zero input is skipped.
-
-    Sums are unsigned and wrap: the proven range of the result makes the final conversion exact.
-    """
+def _c_block(name: str, weights: Format, x_type: str, sum_type: str) -> str:
+    """The inner loop: a function of its own, so that nothing but the sums competes for registers."""
     sums = [f"s{k}" for k in range(weights.block)]
     narrow = x_type == "uint8_t" and sum_type == "uint16_t"
-    accumulate = "\n                ".join(weights.c_accumulate(sum_type, narrow))
-    corrects = weights.digit_offset != 0
+    accumulate = "\n            ".join(weights.c_accumulate(sum_type, narrow))
+    return f"""/* Sums of {weights.block} outputs, from weights {weights.meaning}; zero inputs are skipped. Returns the end of the weights. */
+static LEVSHA_KERNEL const uint8_t *{name}(const uint8_t *w, const {x_type} *v, const {x_type} *v_end, {sum_type} *sums)
+{{
+    {sum_type} {", ".join(f"{s} = 0" for s in sums)};
+    do {{
+        const {x_type} a = *v++;
+        if (a) {{
+            {accumulate}
+        }}
+        w += {weights.block // weights.digits_per_byte};
+    }} while (v != v_end);
+    {" ".join(f"sums[{k}] = {s};" for k, s in enumerate(sums))}
+    return w;
+}}
+"""
+
+
+def _c_kernel(name: str, block: str, weights: Format, x_type: str, y_type: str, sum_type: str) -> str:
+    """Sums are unsigned and wrap: the proven range of the result makes the final conversion exact."""
     total = f"""
     {sum_type} total = 0;
     for (const {x_type} *v = x; v != x_end; ++v) total = ({sum_type})(total + ({sum_type})*v);
     total = ({sum_type})(total * {-weights.digit_offset}u);"""
+    corrects = weights.digit_offset != 0
     scale = "" if weights.digit_scale == 1 else f" * {weights.digit_scale}u"
-    stores = "\n        ".join(
-        f"*y++ = ({y_type})({sum_type})({s}{scale}{' - total' if corrects else ''}); if (y == y_end) return;" for s in sums
-    )
-    return f"""/* y[o] = sum of weight[o][i] * x[i]; weights {weights.meaning}; blocks of {weights.block} outputs, zero inputs skipped. */
+    return f"""/* y[o] = sum of weight[o][i] * x[i] */
 static void {name}(const uint8_t *w, const {x_type} *x, uint16_t inputs, {y_type} *y, uint16_t outputs)
 {{
     const {x_type} *const x_end = x + inputs;
-    {y_type} *const y_end = y + outputs;{total if corrects else ""}
-    for (;;) {{
-        {sum_type} {", ".join(f"{s} = 0" for s in sums)};
-        const {x_type} *v = x;
-        do {{
-            const {x_type} a = *v++;
-            if (a) {{
-                {accumulate}
-            }}
-            w += {weights.block // weights.digits_per_byte};
-        }} while (v != x_end);
-        {stores}
+    {sum_type} sums[{weights.block}];{total if corrects else ""}
+    for (uint16_t o = 0, k = {weights.block}; o < outputs; ++o, ++k) {{
+        if (k == {weights.block}) {{
+            w = {block}(w, x, x_end, sums);
+            k = 0;
+        }}
+        *y++ = ({y_type})({sum_type})(sums[k]{scale}{" - total" if corrects else ""});
     }}
 }}
 """

@@ -68,8 +68,8 @@ class Requantize(Op):
         m = "LEVSHA_I16(m++)" if self.multiplier_O.size > 1 else f"{int(self.multiplier_O[0])}L"
         b = "LEVSHA_I16(b++)" if self.bias_O.size > 1 else f"{int(self.bias_O[0])}L"
         name = self._kernel(out, *x)
-        clips = f"if (v < {self.lo}L) v = {self.lo}L;" if self.lo > -INT32_MAX - 1 else ""
-        clips += f" if (v > {self.hi}L) v = {self.hi}L;" if self.hi < INT32_MAX else ""
+        clips = [f"if (v {sign} {end}L) v = {end}L;" for sign, end in (("<", self.lo), (">", self.hi)) if abs(end) < INT32_MAX]
+        clip = "\n        ".join(clips)
         source = f"""/* y = clip((x * m + (b << {self.bias_shift}) + {self.rounding}) >> {self.shift}, {self.lo}, {self.hi}) */
 static void {name}(const {x[0].c_type} *x{tables}, {out.c_type} *y, uint16_t n)
 {{
@@ -77,7 +77,7 @@ static void {name}(const {x[0].c_type} *x{tables}, {out.c_type} *y, uint16_t n)
         int32_t v = (int32_t)*x++ * {m};
         v += (int32_t){b} * {1 << self.bias_shift}L + {self.rounding}L;
         v >>= {self.shift};
-        {clips}
+        {clip}
         *y++ = ({out.c_type})v;
     }} while (--n);
 }}

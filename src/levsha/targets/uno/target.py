@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from levsha.emit.c import stage_function
 from levsha.emit.memory import plan_memory
 from levsha.ir import Graph, c_name
 from levsha.targets.base import Outcome, Target, Tool, call, pack_inputs, unpack_values
+from levsha.targets.uno.firmware import bare_main
 from levsha.targets.uno.simulate import Area, Transcript, run_lines, run_vectors
 
 FLAGS = (
@@ -20,11 +20,6 @@ FLAGS = (
 )  # fmt: skip
 ANY_SIZE = ("-Wl,--defsym=__TEXT_REGION_LENGTH__=0x400000", "-Wl,--defsym=__DATA_REGION_LENGTH__=0x8000")
 SRAM_START = 0x800000  # where avr-ld puts data addresses
-
-MARK = """#include <avr/io.h>
-/* One OUT to a scratch register: a simulator's hook, one cycle on the chip. */
-#define LEVSHA_MARK(v) do { __asm__ volatile("" ::: "memory"); GPIOR0 = (v); __asm__ volatile("" ::: "memory"); } while (0)
-"""
 
 
 @dataclass(frozen=True)
@@ -98,15 +93,5 @@ class Uno(Target):
 
     def _run_vectors(self, graph: Graph, inputs: Mapping[str, np.ndarray], folder: Path) -> Outcome:
         main = folder / "main.c"
-        main.write_text(_main(graph))
+        main.write_text(bare_main(graph))
         return self.build(graph, main).vectors(inputs)
-
-
-def _main(graph: Graph) -> str:
-    names = [c_name(name) for name in (*graph.inputs, *graph.outputs)]
-    keeps = [f'    __asm__ volatile("" :: "r"({name}) : "memory");' for name in names]
-    runs = []
-    for stage, name in enumerate(graph.inputs):
-        runs += [f"        LEVSHA_MARK({0x10 + stage});", f"        {stage_function(name)}();", f"        LEVSHA_MARK({0x20 + stage});"]
-    lines = [MARK, '#include "net.h"', "int main(void)", "{", *keeps, "    for (;;) {", *runs, "    }", "}", ""]
-    return "\n".join(lines)
