@@ -1,0 +1,163 @@
+"""One split, one seed: from data to every variant, trained, lowered, evaluated and saved.  A finished variant is not made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from levsha.evidence.metrics import Predict, accuracy, exact_replies, perplexity, reference_predictors, sample_logits
+from levsha.files import write_file
+from levsha.formats import FORMATS
+from levsha.interpret import interpret
+from levsha.ir import Graph
+from levsha.ops import Dense, Requantize
+from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAMS, build_graph
+from levsha.recipes.tinychat.samples import ChatBatches, Corpus
+from levsha.recipes.tinychat.settings import ACTIVATION_TOP, SUM_BITS, TinyChat, parse_variant
+from levsha.store import load_graph, save_graph
+from levsha.train.files import load_mlp, save_mlp
+from levsha.train.loop import teacher_of, train
+from levsha.train.lower import lower_mlp
+from levsha.train.mlp import Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune
+from levsha.train.schedule import Schedule
+
+Say = Callable[[str, int, int, float], None]  # variant, epochs done, epochs in all, loss
+RECIPE_VERSION = 1  # raise it when the same settings would train differently
+
+
+class Chain:
+    """The nets of one split; each is made when it is first asked for, or read from its file if that is up to date."""
+
+    def __init__(self, settings: TinyChat, corpus: Corpus, by: str, seed: int, split: tuple[np.ndarray, np.ndarray], folder: Path, say: Say) -> None:
+        self.settings, self.corpus, self.by, self.seed, self.folder, self.say = settings, corpus, by, seed, folder, say
+        self.train, self.test = split
+        self.made: dict[str, Mlp] = {}
+
+    @cached_property
+    def clean_inputs(self) -> torch.Tensor:
+        """The training samples' inputs without noise."""
+        return self.corpus.inputs(self.train)
+
+    def batches(self, batch: int) -> ChatBatches:
+        """Return the training data in batches."""
+        t = self.settings.train
+        return ChatBatches(self.corpus, self.train, batch, t.noisy_queries, t.clean, t.label_smoothing, self.seed)
+
+    def key(self, name: str) -> str:
+        """Return the hash of everything that decides how this variant comes out."""
+        base, weights = parse_variant(name)
+        s = self.settings
+        parts: list[Any] = [RECIPE_VERSION, self.corpus.pairs.digest, self.by, self.seed, s.hidden, asdict(s.train)]
+        parts += [asdict(s.prune)] if base == "pruned" else []
+        parts += [weights, asdict(s.schedule(weights)), s.quantise.percentile, ACTIVATION_TOP[weights]] if weights else []
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def make(self, name: str) -> dict[str, Any]:
+        """Make a variant unless it is there; return its metrics."""
+        path, net_path = self.folder / f"{name}.safetensors", self.folder / f"{name}.net.safetensors"
+        weights = parse_variant(name)[1]
+        if path.exists() and (not weights or net_path.exists()):
+            mlp, about = load_mlp(path)
+            if about.get("key") == self.key(name):
+                self.made[name] = mlp
+                return about["metrics"]
+        mlp, history = self._train(name)
+        if weights:
+            graph = self._lower(mlp, weights)
+            predict = graph_predictor(graph)
+            save_graph(graph, net_path, {"recipe": "tinychat", "variant": name, "charset": list(self.corpus.pairs.charset)})
+        else:
+            predict = float_predictor(mlp)
+        metrics = self._evaluate(predict) | {"parameters": mlp.parameters, "weight_bytes": weight_bytes(mlp, graph if weights else None)}
+        about = {"key": self.key(name), "metrics": metrics, "loss": history, "variant": name, "split": f"{self.by}-{self.seed}"}
+        save_mlp(mlp, path, about | {"charset": list(self.corpus.pairs.charset)})
+        self.made[name] = mlp
+        return metrics
+
+    def _ready(self, name: str) -> Mlp:
+        if name not in self.made:
+            self.make(name)
+        return self.made[name]
+
+    def _train(self, name: str) -> tuple[Mlp, list[float]]:
+        base, weights = parse_variant(name)
+        s = self.settings
+        if weights:
+            quantisation = Quantisation(FORMATS[weights], ACTIVATION_TOP[weights])
+            start = calibrate(self._ready(base), self.clean_inputs, quantisation.top, s.quantise.percentile)
+            return self._fit(name, start, s.schedule(weights), quantisation)
+        if base == "pruned":
+            return self._fit(name, prune(self._ready("baseline"), s.prune.keep), s.prune)
+        widths = [self.clean_inputs.shape[1], *s.hidden, len(self.corpus.pairs.charset)]
+        return self._fit(name, init_mlp(widths, self.seed), s.train)
+
+    def _fit(self, name: str, start: Mlp, schedule: Schedule, quantisation: Quantisation | None = None) -> tuple[Mlp, list[float]]:
+        teacher = teacher_of([self._ready("baseline")], schedule.temperature) if schedule.distil else None
+        history: list[float] = []
+        if schedule.epochs:
+            say = lambda epoch, loss: self.say(name, epoch + 1, schedule.epochs, loss)  # noqa: E731
+            start, history = train(start, self.batches(schedule.batch), schedule, quantisation, teacher, self.seed, say)
+        return estimate_norm(start, self.clean_inputs, quantisation), history
+
+    def _lower(self, mlp: Mlp, weights: str) -> Graph:
+        sum_bits = SUM_BITS.get(weights, 16)
+        layers = lower_mlp(mlp, Quantisation(FORMATS[weights], ACTIVATION_TOP[weights]), self.clean_inputs, INPUT_TOTAL, sum_bits)
+        return build_graph(layers, FORMATS[weights], self.corpus.pairs.charset, sum_bits)
+
+    def _evaluate(self, predict: Predict) -> dict[str, float]:
+        pairs, samples = self.corpus.pairs, self.corpus.samples
+        logits, target = sample_logits(predict, pairs, samples, self.test), samples.target_N[self.test]
+        metrics = {"accuracy": accuracy(logits, target), "perplexity": perplexity(logits, target)}
+        if self.by == "queries":
+            seen, unseen = np.unique(samples.query_N[self.train]), np.unique(samples.query_N[self.test])
+            metrics |= {"exact_seen": exact_replies(predict, pairs, seen), "exact_unseen": exact_replies(predict, pairs, unseen)}
+        return metrics
+
+    def references(self) -> dict[str, float]:
+        """Return the accuracies of the predictors that need no training, made once."""
+        path = self.folder / "references.json"
+        key = hashlib.sha256(f"{RECIPE_VERSION} {self.corpus.pairs.digest} {self.by} {self.seed}".encode()).hexdigest()
+        if path.exists():
+            kept = json.loads(path.read_text())
+            if kept["key"] == key:
+                return kept["references"]
+        queries = self.corpus.query_counts_QB[self.corpus.samples.query_N].astype(np.int64)
+        found = reference_predictors(queries, self.corpus.context_counts_NB.astype(np.int64), self.corpus.samples, self.train, self.test)
+        write_file(path, json.dumps({"key": key, "references": found}))
+        return found
+
+
+def weight_bytes(mlp: Mlp, graph: Graph | None) -> int:
+    """Return the bytes of everything learnt: float32 parameters, or packed weights and int16 multipliers and biases."""
+    if graph is None:
+        return 4 * mlp.parameters
+    return sum(c.data.size * (2 if c.c_type == "int16_t" else 1) for op in graph.ops if isinstance(op, Dense | Requantize) for c in op.constants().values())
+
+
+def float_predictor(mlp: Mlp) -> Predict:
+    """Return the float net as a predictor of logits from bytes."""
+
+    def predict(query_NL: np.ndarray, context_NL: np.ndarray) -> np.ndarray:
+        counts = [QUERY_NGRAMS.run(query_NL.astype(np.int64)), CONTEXT_NGRAMS.run(context_NL.astype(np.int64))]
+        return forward(mlp, torch.from_numpy(np.concatenate(counts, 1)).float())[-1].numpy()
+
+    return predict
+
+
+def graph_predictor(graph: Graph) -> Predict:
+    """Return an integer net as a predictor: its integer logits times their step."""
+    step = graph.values["logits"].step
+    return lambda query_NL, context_NL: interpret(graph, {"query": query_NL, "context": context_NL})["logits"] * step
+
+
+def saved_graph(folder: Path, name: str) -> Graph:
+    """Return the integer net that a chain saved."""
+    return load_graph(folder / f"{name}.net.safetensors")[0]

@@ -1,0 +1,133 @@
+"""Every setting of the recipe tinychat; the command line's flags are derived from these dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from levsha.errors import LevshaError
+from levsha.formats import FORMATS, find_format
+from levsha.train.schedule import Schedule
+
+BASES = ("baseline", "pruned")
+VARIANTS = ("baseline", "pruned", "pruned-int4", "pruned-two_bit", "pruned-ternary", "pruned-binary")
+
+
+@dataclass(frozen=True)
+class Train(Schedule):
+    """The float baseline: the schedule, and how its data is varied."""
+
+    epochs: int = 60
+    rate: float = 3e-3
+    dropout: float = 0.3
+    weight_decay: float = 0.1
+    label_smoothing: float = 0.05
+    """Share of the target spread over all characters."""
+    noisy_queries: int = 32
+    """Noisy variants of each query (typos, words dropped, swapped or doubled), made once."""
+    clean: float = 0.5
+    """Share of each batch whose query is left as it is."""
+
+
+@dataclass(frozen=True)
+class Prune(Schedule):
+    """Structured pruning: whole neurons go, the net gets physically smaller, then it is trained again."""
+
+    keep: float = 0.5
+    """Share of each hidden layer's neurons that stay."""
+    epochs: int = 30
+    rate: float = 2e-3
+    dropout: float = 0.1
+    distil: float = 0.6
+
+
+@dataclass(frozen=True)
+class Quantise:
+    """Training with quantised weights and activations, one schedule a format; 8 bits need none."""
+
+    int8: Schedule = field(default_factory=lambda: Schedule(epochs=0))
+    int4: Schedule = field(default_factory=lambda: Schedule(epochs=12, rate=1.5e-3, distil=0.6))
+    two_bit: Schedule = field(default_factory=lambda: Schedule(epochs=40, rate=4e-3, distil=0.6))
+    two_bit_z80: Schedule = field(default_factory=lambda: Schedule(epochs=40, rate=4e-3, distil=0.6))
+    ternary: Schedule = field(default_factory=lambda: Schedule(epochs=40, rate=5e-3, distil=0.6))
+    binary: Schedule = field(default_factory=lambda: Schedule(epochs=80, rate=8e-3, distil=0.4))
+    percentile: float = 99.9
+    """Activations are scaled so that this percentile of the positive ones becomes the largest integer."""
+
+
+ACTIVATION_TOP = {"int8": 255, "int4": 63, "two_bit": 127, "two_bit_z80": 127, "ternary": 255, "binary": 255}
+"""Largest activation integer for each weight format, so that sums over 128 inputs are proven to fit 16 bits."""
+SUM_BITS = {"int8": 32}
+"""Widest sum a format's layers may need; 16 where it is not named."""
+
+
+@dataclass(frozen=True)
+class TinyChat:
+    """Train a chat net on query|response pairs, prune it, quantise it, and ship it to a chip as exact integers."""
+
+    preset: Literal["quick", "full"] = "quick"
+    """quick: one split of each kind, minutes. full: three of each, trained longer, for figures with less noise."""
+    data: Path | None = None
+    """A text file of query|response lines, plain or .gz; without it, the corpus that comes with Levsha."""
+    baseline: Path | None = None
+    """A model.npz of z80ai, to be evaluated on the same data and put beside the table."""
+    out: Path = Path("runs/tinychat")
+    """Folder of the run; repeating the command continues there."""
+    seed: int = 0
+    """Seed of the first split and of everything random in it; the next split has the next seed."""
+    splits: int = 1
+    """Number of splits of each kind (by sample, by unique query); accuracies are their means."""
+    variants: tuple[str, ...] = VARIANTS
+    """What to make: baseline or pruned, alone (float) or with a format behind it, such as baseline-binary."""
+    hidden: tuple[int, ...] = (256, 192, 128)
+    """Neurons of the baseline's hidden layers."""
+    target: str = "uno"
+    """The chip to build for, check and measure; levsha targets lists them."""
+    vectors: int = 1000
+    """Random and real vectors with which each net on the chip is compared with the interpreter."""
+    prompts: int = 40
+    """Real queries typed into the simulated chip to measure cycles, half of them seen in training."""
+    jobs: int = 0
+    """Processes at work at the same time; 0: one a core."""
+    train: Train = field(default_factory=Train)
+    prune: Prune = field(default_factory=Prune)
+    quantise: Quantise = field(default_factory=Quantise)
+
+    def check(self) -> None:
+        """Raise LevshaError for a setting that cannot work, before anything is written."""
+        for name in self.variants:
+            parse_variant(name)
+        limits = {"splits": (1, 100), "vectors": (1, 1_000_000), "prompts": (1, 10_000), "jobs": (0, 256), "seed": (0, 1 << 30)}
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise LevshaError(f"--{name}: is {getattr(self, name)}; allowed are {low} to {high}.")
+        if not self.hidden or min(self.hidden) < 2 or max(self.hidden) > 4096:
+            raise LevshaError(f"--hidden: is {' '.join(map(str, self.hidden))}; give one or more layers of 2 to 4096 neurons.")
+        if not 0 < self.prune.keep <= 1:
+            raise LevshaError(f"--prune.keep: is {self.prune.keep}; allowed is more than 0, up to 1.")
+        self.train.check("train")
+        self.prune.check("prune")
+        for name in FORMATS:
+            self.schedule(name).check(f"quantise.{name}")
+
+    def schedule(self, format_name: str) -> Schedule:
+        """Return the schedule of a format."""
+        return getattr(self.quantise, format_name)
+
+
+def parse_variant(name: str) -> tuple[str, str | None]:
+    """Split a variant's name into its base and its format, None for float.
+
+    >>> parse_variant("pruned-two_bit"), parse_variant("baseline")
+    (('pruned', 'two_bit'), ('baseline', None))
+    """
+    base, dash, weights = name.partition("-")
+    if base not in BASES or (dash and weights not in FORMATS):
+        raise LevshaError(f"variant {name!r}: unknown; write {' or '.join(BASES)}, and with a dash one of {', '.join(FORMATS)}.")
+    return base, find_format(weights).name if dash else None
+
+
+def preset(name: str) -> TinyChat:
+    """Return the settings a preset stands for."""
+    return replace(TinyChat(), preset="full", splits=3) if name == "full" else TinyChat()

@@ -1,0 +1,103 @@
+"""A graph as one file: safetensors with a JSON header and a hash of everything that decides what it computes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from levsha.errors import LevshaError
+from levsha.files import write_file
+from levsha.formats import FORMATS, Format
+from levsha.ir import Graph, Op, Value
+from levsha.ops import OPS
+
+KIND = "levsha-net-1"
+_TYPES = (np.int8, np.int16, np.int32, np.int64)
+
+
+def save_graph(graph: Graph, path: Path, about: dict[str, Any] | None = None) -> str:
+    """Write a graph and return its hash; `about` is kept beside it and does not enter the hash."""
+    header, tensors = _describe(graph)
+    metadata = {"kind": KIND, "graph": header, "hash": _digest(header, tensors), "about": json.dumps(about or {})}
+    write_file(path, save(tensors, metadata))
+    return metadata["hash"]
+
+
+def graph_hash(graph: Graph) -> str:
+    """Return the SHA-256 of a graph's ops, ranges and weights, as hexadecimal digits."""
+    return _digest(*_describe(graph))
+
+
+def load_graph(path: Path) -> tuple[Graph, dict[str, Any]]:
+    """Read a graph and what was kept beside it; LevshaError names a file that is no net, is damaged or was altered."""
+    metadata, tensors = read_safetensors(path)
+    if metadata.get("kind") != KIND:
+        raise LevshaError(f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; an integer net ({KIND}) is needed, such as RUN/nets/VARIANT.safetensors.")
+    try:
+        if _digest(metadata["graph"], tensors) != metadata["hash"]:
+            raise LevshaError(f"{path}: its hash does not match its content; the file was altered. Make it again with levsha run.")
+        return _rebuild(json.loads(metadata["graph"]), tensors), json.loads(metadata["about"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LevshaError(f"{path}: its header is damaged ({error}). Make it again with levsha run.") from None
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return metadata and arrays of a .safetensors file; LevshaError where it cannot be read."""
+    try:
+        data = path.read_bytes()
+        (length,) = struct.unpack("<Q", data[:8])
+        return json.loads(data[8 : 8 + length]).get("__metadata__", {}), load(data)
+    except OSError as error:
+        raise LevshaError(f"{path}: cannot be read ({error.strerror}).") from None
+    except Exception as error:  # the parser's own exceptions have no common base
+        raise LevshaError(f"{path}: is no sound .safetensors file ({error}).") from None
+
+
+def _describe(graph: Graph) -> tuple[str, dict[str, np.ndarray]]:
+    tensors: dict[str, np.ndarray] = {}
+    ops = []
+    for op in graph.ops:
+        fields: dict[str, Any] = {"op": type(op).__name__}
+        for field in dataclasses.fields(op):
+            value = getattr(op, field.name)
+            if isinstance(value, np.ndarray):
+                tensors[f"{op.name}.{field.name}"] = _narrow(value)
+            else:
+                fields[field.name] = value.name if isinstance(value, Format) else value
+        ops.append(fields)
+    inputs = {name: {"shape": v.shape, "lo": v.lo, "hi": v.hi, "total": v.total} for name, v in graph.inputs.items()}
+    return json.dumps({"inputs": inputs, "ops": ops, "outputs": graph.outputs}), tensors
+
+
+def _rebuild(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Graph:
+    inputs = {name: Value(tuple(v["shape"]), v["lo"], v["hi"], v["total"]) for name, v in header["inputs"].items()}
+    ops: list[Op] = []
+    for fields in header["ops"]:
+        kind = OPS[fields.pop("op")]
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+        values |= {key.split(".", 1)[1]: array for key, array in tensors.items() if key.split(".", 1)[0] == fields["name"]}
+        if "format" in values:
+            values["format"] = FORMATS[values["format"]]
+        ops.append(kind(**values))
+    return Graph(inputs, tuple(ops), tuple(header["outputs"]))
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    for kind in _TYPES:
+        if np.array_equal(array.astype(kind), array):
+            return np.ascontiguousarray(array.astype(kind))
+    raise AssertionError("a graph holds integers")
+
+
+def _digest(header: str, tensors: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].shape}".encode() + tensors[name].astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,50 @@
+"""The settings of one training stage; free of torch, so that the command line can show them at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from levsha.errors import LevshaError
+
+LIMITS = {
+    "epochs": (0, 10_000), "rate": (1e-9, 10.0), "batch": (2, 1 << 20), "dropout": (0.0, 0.95), "weight_decay": (0.0, 10.0),
+    "distil": (0.0, 1.0), "temperature": (0.01, 100.0), "clip": (0.0, 1000.0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One training stage: AdamW, 5 % linear warm-up to the rate, then a cosine to zero."""
+
+    epochs: int = 60
+    """Passes over the training samples; 0 keeps the weights as they are."""
+    rate: float = 2e-3
+    """Highest learning rate."""
+    batch: int = 256
+    """Samples a step."""
+    dropout: float = 0.0
+    """Share of hidden activations set to zero while training."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, on weights only."""
+    distil: float = 0.0
+    """Weight of the teacher's probabilities in the target; the label has the rest."""
+    temperature: float = 1.7
+    """The teacher's logits are divided by this."""
+    clip: float = 0.0
+    """Weights beyond this many scales get no gradient (0: all do); for quantised stages."""
+
+    def check(self, where: str) -> None:
+        """Raise LevshaError for a setting that cannot train; `where` is the flag's prefix."""
+        for name, (low, high) in LIMITS.items():
+            if not low <= getattr(self, name) <= high:
+                raise LevshaError(f"--{where}.{name}: is {getattr(self, name)}; allowed are {low} to {high}.")
+
+    def factor(self, done: int, total: int) -> float:
+        """Return the share of the highest rate for step `done` of `total`, counted from 1.
+
+        >>> s = Schedule(); [round(s.factor(k, 100), 2) for k in (1, 5, 52, 100)]
+        [0.2, 1.0, 0.51, 0.0]
+        """
+        warm = max(1, total // 20)
+        return done / warm if done <= warm else 0.5 * (1 + math.cos(math.pi * (done - warm) / max(1, total - warm)))
