@@ -16,13 +16,13 @@ import torch
 from levsha.evidence.metrics import Predict, accuracy, exact_replies, perplexity, reference_predictors, sample_logits
 from levsha.files import write_file
 from levsha.formats import FORMATS
-from levsha.interpret import interpret
 from levsha.ir import Graph
 from levsha.ops import Dense, Requantize
 from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAMS, build_graph
+from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus
 from levsha.recipes.tinychat.settings import ACTIVATION_TOP, SUM_BITS, TinyChat, parse_variant
-from levsha.store import load_graph, save_graph
+from levsha.store import save_graph
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.loop import teacher_of, train
 from levsha.train.lower import lower_mlp
@@ -150,14 +150,3 @@ def float_predictor(mlp: Mlp) -> Predict:
         return forward(mlp, torch.from_numpy(np.concatenate(counts, 1)).float())[-1].numpy()
 
     return predict
-
-
-def graph_predictor(graph: Graph) -> Predict:
-    """Return an integer net as a predictor: its integer logits times their step."""
-    step = graph.values["logits"].step
-    return lambda query_NL, context_NL: interpret(graph, {"query": query_NL, "context": context_NL})["logits"] * step
-
-
-def saved_graph(folder: Path, name: str) -> Graph:
-    """Return the integer net that a chain saved."""
-    return load_graph(folder / f"{name}.net.safetensors")[0]

@@ -1,0 +1,108 @@
+"""Independent jobs on several cores, with a bar each; Ctrl-C stops them all and loses nothing that was finished."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from levsha.errors import LevshaError
+
+_say_queue: Any = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call in a process of its own: work(*arguments), with `name` for its bar and the number of steps it will say."""
+
+    name: str
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class News:
+    """What a job says of itself: steps done, and a few words."""
+
+    job: str
+    done: int
+    text: str
+
+
+def say(news: News) -> None:
+    """Tell the parent process how far a job is."""
+    if _say_queue is not None:
+        _say_queue.put(news)
+
+
+def run_jobs(jobs: Sequence[Job], processes: int, console: Console) -> list[Any]:
+    """Run jobs in up to `processes` processes (0: one a core); return their results in order.
+
+    A LevshaError in a job stops all and is raised here; so is KeyboardInterrupt.
+    """
+    context = multiprocessing.get_context("spawn")
+    channel = context.Queue()
+    workers = min(processes or os.cpu_count() or 1, len(jobs))
+    pool = ProcessPoolExecutor(workers, context, _start, (channel,))
+    try:
+        futures = [pool.submit(job.work, *job.arguments) for job in jobs]
+        _Watch(jobs, console).follow(futures, channel)
+        return [future.result() for future in futures]
+    except BrokenProcessPool:
+        raise LevshaError("a worker process was killed (out of memory?); what was finished is kept: repeat the command to continue, with --jobs 1 to need less.") from None
+    finally:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(channel: Any) -> None:
+    global _say_queue
+    _say_queue = channel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+
+
+class _Watch:
+    """Shows the jobs' news: bars on a terminal, lines elsewhere."""
+
+    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+        self.jobs, self.console = jobs, console
+        self.shown: dict[str, str] = {}
+        columns = (TextColumn("{task.description:<22}"), BarColumn(24), TextColumn("{task.fields[text]:<36}"), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.tasks = {job.name: self.progress.add_task(job.name, total=job.steps, text="waiting", start=False) for job in jobs}
+
+    def follow(self, futures: Sequence[Future[Any]], channel: Any) -> None:
+        """Show news until every job has ended or one has failed."""
+        with self.progress:
+            while not all(future.done() for future in futures):
+                self._next(channel)
+                if any(future.done() and future.exception() for future in futures):
+                    break
+            while self._next(channel, wait=0.0):
+                pass
+
+    def _next(self, channel: Any, wait: float = 0.2) -> bool:
+        try:
+            news: News = channel.get(timeout=wait) if wait else channel.get_nowait()
+        except queue.Empty:
+            return False
+        task = self.tasks[news.job]
+        self.progress.start_task(task)
+        self.progress.update(task, completed=news.done, text=news.text)
+        stage = news.text.partition("  ")[0]
+        if not self.console.is_terminal and self.shown.get(news.job) != stage:
+            self.shown[news.job] = stage
+            self.console.print(f"{time.strftime('%H:%M:%S')}  {news.job:<22} {stage}", highlight=False)
+        return True

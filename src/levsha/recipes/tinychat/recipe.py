@@ -1,0 +1,154 @@
+"""The recipe tinychat, stage by stage: what the pipeline calls, in this order."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from levsha.data.pairs import Pairs, Samples, make_samples, read_pairs, split_samples
+from levsha.evidence.metrics import accuracy, decode, exact_replies, sample_logits
+from levsha.errors import LevshaError
+from levsha.files import write_file
+from levsha.jobs import Job, News, say
+from levsha.recipes.tinychat.net import read_z80ai
+from levsha.recipes.tinychat.predict import graph_predictor
+from levsha.recipes.tinychat.settings import TinyChat, parse_variant
+from levsha.recipes.tinychat.ship import SHIP_VERSION, ship
+from levsha.store import graph_hash, load_graph, read_safetensors
+from levsha.targets import TARGETS
+
+SPLITS = ("samples", "queries")
+SHOWN_QUERIES = 8  # of each kind, in the examples of replies
+
+
+def read_data(settings: TinyChat) -> Pairs:
+    """Return the pairs of --data, or of the corpus that comes with Levsha."""
+    if settings.data:
+        return read_pairs(settings.data)
+    with as_file(files("levsha.recipes.tinychat").joinpath("corpus.txt")) as path:
+        return read_pairs(path)
+
+
+def split_folder(settings: TinyChat, by: str, seed: int) -> Path:
+    """Return where the nets of one split lie."""
+    return settings.out / "splits" / f"{by}-{seed}"
+
+
+def shipped_split(settings: TinyChat, pairs: Pairs) -> tuple[Samples, np.ndarray, np.ndarray]:
+    """Return the split whose nets go to the chip: by unique query, first seed, so that all it is asked about is honest."""
+    samples = make_samples(pairs)
+    return (samples, *split_samples(samples, "queries", settings.seed))
+
+
+def training_jobs(settings: TinyChat, pairs: Pairs) -> list[Job]:
+    """Return one job a split."""
+    seeds = range(settings.seed, settings.seed + settings.splits)
+    steps = sum(_epochs(settings, name) + 1 for name in settings.variants) + 1
+    return [Job(f"{by}-{seed}", train_split, (settings, pairs, by, seed), steps) for seed in seeds for by in SPLITS]
+
+
+def _epochs(settings: TinyChat, name: str) -> int:
+    base, weights = parse_variant(name)
+    if weights:
+        return settings.schedule(weights).epochs
+    return settings.train.epochs if base == "baseline" else settings.prune.epochs
+
+
+def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[str, Any]:
+    """Make every variant of one split; return the metrics by variant and the reference predictors. Runs in its own process."""
+    from levsha.recipes.tinychat.chain import Chain  # torch is imported only where it trains
+    from levsha.recipes.tinychat.samples import Corpus
+
+    corpus, job, finished = Corpus(pairs), f"{by}-{seed}", 0
+
+    def report(name: str, epoch: int, epochs: int, loss: float) -> None:
+        say(News(job, finished + epoch, f"{name}  epoch {epoch}/{epochs}  loss {loss:.3f}"))
+
+    chain = Chain(settings, corpus, by, seed, split_samples(corpus.samples, by, seed), split_folder(settings, by, seed), report)
+    say(News(job, 0, "reference predictors"))
+    metrics: dict[str, Any] = {"references": chain.references()}
+    finished += 1
+    for name in settings.variants:
+        say(News(job, finished, name))
+        metrics[name] = chain.make(name)
+        finished += _epochs(settings, name) + 1
+    say(News(job, finished, "done"))
+    return metrics
+
+
+def shipping_jobs(settings: TinyChat, pairs: Pairs) -> list[Job]:
+    """Return one job for each integer variant."""
+    return [Job(name, ship_variant, (settings, pairs, name), 3) for name in settings.variants if parse_variant(name)[1]]
+
+
+def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
+    """Copy a net to RUN/nets, put it on its chip and return its row; a row that is up to date is read. Runs in its own process."""
+    source = split_folder(settings, "queries", settings.seed) / f"{name}.net.safetensors"
+    graph, about = load_graph(source)
+    write_file(settings.out / "nets" / f"{name}.safetensors", source.read_bytes())
+    steps: list[str] = []
+
+    def report(text: str) -> None:
+        steps.append(text)
+        say(News(name, len(steps) - 1, text))
+
+    samples, train, test = shipped_split(settings, pairs)
+    seen, unseen = np.unique(samples.query_N[train]), np.unique(samples.query_N[test])
+    kept, firmware = settings.out / "measurements" / f"{name}.json", settings.out / "firmware" / name / "firmware.elf"
+    decides = [SHIP_VERSION, graph_hash(graph), pairs.digest, settings.target, settings.vectors, settings.prompts, settings.seed]
+    decides += [TARGETS[settings.target].missing()]
+    row = json.loads(kept.read_text()) if kept.exists() else {}
+    if row.get("decides") != decides or (row["fits"] and not firmware.exists()):
+        row = ship(settings, pairs, seen, unseen, graph, name, report) | {"decides": decides}
+        write_file(kept, json.dumps(row))
+    say(News(name, 3, row["note"] or "done"))
+    return row
+
+
+def evaluate_z80ai(settings: TinyChat, pairs: Pairs) -> dict[str, Any] | None:
+    """Return how z80ai's shipped net does on all of the data, in its own integer semantics."""
+    if not settings.baseline:
+        return None
+    graph, charset = read_z80ai(settings.baseline)
+    if charset != pairs.charset:
+        raise LevshaError(f"{settings.baseline}: has {len(charset)} characters {charset!r}; the data has {len(pairs.charset)}: {pairs.charset!r}. Give the data it was trained on with --data.")
+    predict, samples = graph_predictor(graph), make_samples(pairs)
+    logits = sample_logits(predict, pairs, samples, np.arange(len(samples.target_N)))
+    return {
+        "file": str(settings.baseline),
+        "accuracy_all": accuracy(logits, samples.target_N),
+        "exact_all": exact_replies(predict, pairs, np.arange(len(pairs.unique_queries))),
+    }
+
+
+def example_replies(settings: TinyChat, pairs: Pairs) -> list[dict[str, Any]]:
+    """Return what each integer variant answers to a few queries, half of them held out."""
+    samples, train, test = shipped_split(settings, pairs)
+    rng = np.random.default_rng([4000, settings.seed])
+    shown = []
+    for kind, index in (("seen", train), ("unseen", test)):
+        chosen = rng.permutation(np.unique(samples.query_N[index]))[:SHOWN_QUERIES]
+        queries = [pairs.unique_queries[i] for i in chosen]
+        answers = {}
+        for name in settings.variants:
+            if parse_variant(name)[1]:
+                graph = load_graph(settings.out / "nets" / f"{name}.safetensors")[0]
+                answers[name] = decode(graph_predictor(graph), queries, pairs.charset)
+        for at, i in enumerate(chosen):
+            listed = sorted(reply.decode("utf-8", "replace") for reply in pairs.replies[i])
+            said = {name: answer[at].decode("utf-8", "replace") for name, answer in answers.items()}
+            shown.append({"kind": kind, "query": queries[at].decode("utf-8", "replace"), "listed": listed, "said": said})
+    return shown
+
+
+def loss_curves(settings: TinyChat) -> dict[str, list[float]]:
+    """Return the training loss by epoch of every variant on the shipped split."""
+    curves = {}
+    for name in settings.variants:
+        metadata, _ = read_safetensors(split_folder(settings, "queries", settings.seed) / f"{name}.safetensors")
+        curves[name] = json.loads(metadata["about"])["loss"]
+    return curves

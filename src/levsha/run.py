@@ -1,0 +1,84 @@
+"""A run directory: what was asked, on what data, what came out, and who is writing in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from levsha.data.pairs import Pairs, read_pairs
+from levsha.errors import LevshaError
+from levsha.files import write_file
+from levsha.ir import Graph
+from levsha.store import load_graph
+
+
+class Run:
+    """Reads and writes the files of one run; see docs/formats.md for the list."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Make the folder and keep other writers out; LevshaError where it cannot be written or is in use."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for stale in self.folder.rglob(".*.tmp"):
+                stale.unlink()  # of a run that was killed while it wrote
+            lock = open(self.folder / ".lock", "w")  # noqa: SIM115 (held open to hold the lock)
+        except OSError as error:
+            raise LevshaError(f"{self.folder}: cannot be written ({error.strerror}); choose another folder with --out.") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise LevshaError(f"{self.folder}: another levsha run is at work in it; wait for it, or choose another folder with --out.") from None
+            yield
+
+    def keep_data(self, pairs: Pairs) -> None:
+        """Keep a copy of the pairs, so that the run can be checked without the file it came from."""
+        lines = [query + b"|" + response for query, response in zip(pairs.queries, pairs.responses, strict=True)]
+        write_file(self.folder / "pairs.txt", b"\n".join(lines) + b"\n")
+
+    def pairs(self) -> Pairs:
+        """Return the pairs the run was made from."""
+        return read_pairs(self.folder / "pairs.txt")
+
+    def results(self) -> dict[str, Any]:
+        """Return results.json; LevshaError where there is none."""
+        path = self.folder / "results.json"
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            raise LevshaError(f"{self.folder}: is no finished run (no results.json); make one with levsha run tinychat --out {self.folder}.") from None
+        except (OSError, ValueError) as error:
+            raise LevshaError(f"{path}: cannot be read ({error}); make it again with levsha run.") from None
+
+    def variants(self) -> list[str]:
+        """Return the integer variants the run made."""
+        return [v["name"] for v in self.results()["variants"] if (self.folder / "nets" / f"{v['name']}.safetensors").exists()]
+
+    def pick(self, name: str | None) -> str:
+        """Return the variant asked for, or the one the run recommends; LevshaError lists what there is."""
+        made, recommended = self.variants(), self.results().get("recommended")
+        if name is None and made:
+            return recommended or made[0]
+        if name not in made:
+            raise LevshaError(f"{self.folder}: has no integer variant {name!r}; it has {', '.join(made) or 'none'}.")
+        return name
+
+    def graph(self, name: str) -> Graph:
+        """Return an integer net of the run."""
+        return load_graph(self.folder / "nets" / f"{name}.safetensors")[0]
+
+    def firmware(self, name: str) -> Path:
+        """Return the firmware image of a variant; LevshaError where none was written."""
+        path = self.folder / "firmware" / name / "firmware.elf"
+        if not path.exists():
+            why = next((v.get("note") for v in self.results()["variants"] if v["name"] == name), "") or "it was not built"
+            raise LevshaError(f"{self.folder}: there is no firmware of {name} ({why}).")
+        return path

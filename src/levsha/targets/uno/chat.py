@@ -1,0 +1,107 @@
+"""A chat net on the UNO: build its firmware, check it, measure it, write the files a user takes away."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from levsha.emit.chat import ChatLimits
+from levsha.errors import LevshaError
+from levsha.files import write_file
+from levsha.ir import Graph
+from levsha.targets.base import Outcome, call
+from levsha.targets.uno.firmware import arduino_sketch, chat_firmware
+from levsha.targets.uno.simulate import Area, Transcript, command
+from levsha.targets.uno.target import Firmware, Uno
+
+
+@dataclass(frozen=True)
+class ChatImage:
+    """A chat firmware and the sources it was built from, by file name."""
+
+    firmware: Firmware
+    sources: dict[str, str]
+
+    @property
+    def room(self) -> str:
+        """Return '' where flash and static SRAM fit the chip, else by how much they do not."""
+        flash, static = self.firmware.flash_bytes - Uno.flash_bytes, self.firmware.static_bytes - Uno.ram_bytes
+        over = [f"flash {flash} B over {Uno.flash_bytes}"] if flash > 0 else []
+        return ", ".join(over + ([f"SRAM {static} B over {Uno.ram_bytes}"] if static >= 0 else []))
+
+    def check(self, inputs: Mapping[str, np.ndarray]) -> Outcome:
+        """Run vectors through the very firmware that ships."""
+        return self.firmware.vectors(inputs)
+
+    def converse(self, lines: list[str]) -> tuple[Outcome, str]:
+        """Type lines over the serial line; return every step of the net and the text that came back."""
+        return self.firmware.lines(lines)
+
+
+def build_chat(graph: Graph, limits: ChatLimits, title: str, folder: Path) -> ChatImage:
+    """Write the chat firmware's sources into `folder` and build it there."""
+    sources = chat_firmware(graph, limits, title)
+    for name, text in sources.items():
+        write_file(folder / name, text)
+    return ChatImage(Uno().build(graph, folder / "firmware.c"), sources)
+
+
+def character_cycles(outcome: Outcome) -> np.ndarray:
+    """Return the cycles of each character: its own step, and for the first of an answer the query's as well."""
+    assert outcome.cycles is not None
+    return outcome.cycles.sum(1)
+
+
+def save_chat(image: ChatImage, graph: Graph, limits: ChatLimits, title: str, folder: Path) -> None:
+    """Write firmware (ELF, Intel HEX, sources) and the Arduino sketch folder."""
+    elf = image.firmware.elf
+    with tempfile.TemporaryDirectory() as scratch:
+        hex_path = Path(scratch, "firmware.hex")
+        call(["avr-objcopy", "-O", "ihex", "-R", ".eeprom", str(elf), str(hex_path)], "uno")
+        write_file(folder / "firmware.hex", hex_path.read_bytes())
+    write_file(folder / "firmware.elf", elf.read_bytes())
+    for name, text in image.sources.items():
+        write_file(folder / name, text)
+    sketch = folder.name.replace("-", "_")
+    for name, text in arduino_sketch(graph, limits, title, sketch).items():
+        write_file(folder / sketch / name, text)
+
+
+class Conversation:
+    """A chat with a firmware in the simulator, line by line; use it as a context manager."""
+
+    def __init__(self, elf: Path) -> None:
+        words = command(elf, [Area(0x100, 0, stage=1)], [])  # an empty area: only to say that there are two stages
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._until_ready()
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def say(self, line: str) -> tuple[str, list[int]]:
+        """Type a line; return the answer and the cycles of each of its characters, the end mark's last."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        transcript = self._until_ready()
+        shown = transcript.text.decode("utf-8", "replace").split("\r\n")  # the echo, the answer, the next prompt
+        return shown[1] if transcript.steps else "", [sum(step[2]) for step in transcript.steps]
+
+    def _until_ready(self) -> Transcript:
+        transcript = Transcript()
+        assert self._process.stdout
+        for line in self._process.stdout:
+            if transcript.read(line) in ("R", "E"):
+                break
+        if transcript.reason or self._process.poll() is not None:
+            raise LevshaError(f"uno simulator: the firmware stopped ({transcript.reason or 'no answer'}).")
+        return transcript
