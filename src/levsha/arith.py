@@ -10,9 +10,7 @@ FLOAT32_EXACT = 1 << 24  # integers below this magnitude are exact in float32
 FLOAT64_EXACT = 1 << 53
 
 
-def rescale(
-    x: Any, multiplier: Any, bias: Any, bias_shift: int, shift: int, rounding: int, lo: int, hi: int
-) -> Any:
+def rescale(x: Any, multiplier: Any, bias: Any, bias_shift: int, shift: int, rounding: int, lo: int, hi: int) -> Any:
     """Return clip((x * multiplier + (bias << bias_shift) + rounding) >> shift, lo, hi), the shift rounding down.
 
     x: integers, channels last; multiplier, bias: integers that broadcast against x. Works on int64 arrays and, because

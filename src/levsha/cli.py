@@ -59,7 +59,9 @@ def _dispatch(words: list[str]) -> int:
 def _run(words: list[str]) -> int:
     recipes = ("tinychat",)
     if not words or words[0] in ("-h", "--help"):
-        print("usage: levsha run RECIPE [FLAGS]\n\n  tinychat   a chat on query|response pairs: text to a chip\n\nlevsha run RECIPE --help explains every flag.")
+        print(
+            "usage: levsha run RECIPE [FLAGS]\n\n  tinychat   a chat on query|response pairs: text to a chip\n\nlevsha run RECIPE --help explains every flag."
+        )
         return 0
     if words[0] not in recipes:
         raise LevshaError(f"recipe {words[0]!r}: unknown; there are {', '.join(recipes)}.")

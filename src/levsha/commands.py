@@ -21,6 +21,7 @@ from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.ship import check_saved
 from levsha.run import Run
 from levsha.targets import Uno, find_target
+from levsha.targets.uno import CLOCK_HZ
 from levsha.targets.uno.chat import Conversation
 
 
@@ -46,13 +47,20 @@ def check_run(asked: Check, console: Console) -> int:
     if not 1 <= asked.vectors <= 1_000_000:
         raise LevshaError(f"--vectors: is {asked.vectors}; allowed are 1 to 1000000.")
     fits = {v["name"]: v["fits"] is not False for v in run.results()["variants"]}
-    names = [run.pick(asked.variant)] if asked.variant else [name for name in run.variants() if fits[name] or target.name == "host"]
+    names = (
+        [run.pick(asked.variant)]
+        if asked.variant
+        else [name for name in run.variants() if fits[name] or target.name == "host"]
+    )
     target.require()
     status = 0
     for name in names:
         with console.status(f"{name} on {target.name}"):
             row = check_saved(run.folder, name, run.graph(name), run.pairs(), target, asked.vectors, asked.seed)
-        console.print(f"{name} on {target.name}: {row['mismatches']} mismatches in {row['vectors']} vectors  ({row['certificate']})", highlight=False)
+        console.print(
+            f"{name} on {target.name}: {row['mismatches']} mismatches in {row['vectors']} vectors  ({row['certificate']})",
+            highlight=False,
+        )
         if row["mismatches"]:
             console.print(f"  first op that differs: {row['first_difference']}; {row['example']}", highlight=False)
             status = 1
@@ -89,7 +97,7 @@ def chat_run(asked: Chat) -> int:
     return 0
 
 
-def _converse(say: str | None, who: str, answer) -> None:  # noqa: ANN001
+def _converse(say: str | None, who: str, answer) -> None:
     if say is not None:
         print(answer(say))
         return
@@ -112,8 +120,12 @@ def _answer(graph: Graph, line: str) -> str:
 
 
 def _timed(answer: str, cycles: list[int]) -> str:
-    ms = [1000 * count / Uno.clock_hz for count in cycles]
-    return f"{answer}\n  [{len(ms)} characters with the end mark: {' '.join(f'{m:.1f}' for m in ms)} ms; {sum(ms):.0f} ms in all]" if ms else answer
+    ms = [1000 * count / CLOCK_HZ for count in cycles]
+    return (
+        f"{answer}\n  [{len(ms)} characters with the end mark: {' '.join(f'{m:.1f}' for m in ms)} ms; {sum(ms):.0f} ms in all]"
+        if ms
+        else answer
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +150,9 @@ def export_run(asked: Export) -> int:
         name = run.pick(asked.variant)
         graph = run.graph(name)
         path = asked.file or Path(f"{name}.{suffix}")
-        write_file(path, {"json": to_json, "bin": to_binary, "c": lambda g: emit_c(g, f"tinychat {name}")}[asked.to](graph))
+        write_file(
+            path, {"json": to_json, "bin": to_binary, "c": lambda g: emit_c(g, f"tinychat {name}")}[asked.to](graph)
+        )
     else:
         path = _export_float(run, asked, suffix)
     print(f"{path}: {path.stat().st_size} bytes")
@@ -152,7 +166,9 @@ def _export_float(run: Run, asked: Export, suffix: str) -> Path:
     seed = run.results()["seeds"][0]
     source = run.folder / "splits" / f"queries-{seed}" / f"{name}.safetensors"
     if not source.exists():
-        raise LevshaError(f"{run.folder}: has no variant {name!r}; it has {', '.join(v['name'] for v in run.results()['variants'])}.")
+        raise LevshaError(
+            f"{run.folder}: has no variant {name!r}; it has {', '.join(v['name'] for v in run.results()['variants'])}."
+        )
     path = asked.file or Path(f"{name}.{suffix}")
     if asked.to == "safetensors":
         write_file(path, source.read_bytes())

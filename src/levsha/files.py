@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def write_file(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        try:
+        with contextlib.suppress(OSError):  # the folder itself may be missing; the first error says so
             temporary.unlink(missing_ok=True)
-        except OSError:
-            pass  # the folder itself is missing or unreadable; the first error says so
-        raise LevshaError(f"{path}: cannot be written ({error.strerror}); what was there before is intact. Free some space or choose another folder with --out.") from None
+        raise LevshaError(
+            f"{path}: cannot be written ({error.strerror}); what was there before is intact. Free some space or choose another folder with --out."
+        ) from None

@@ -28,7 +28,9 @@ def _checked(name: str, lo: int, hi: int, shape: tuple[int, ...], inputs: Mappin
         raise LevshaError(f"interpret: input {name!r} is missing; given: {', '.join(inputs) or 'none'}.")
     x = np.asarray(inputs[name])
     if x.shape[1:] != shape or x.dtype.kind not in "iu":
-        raise LevshaError(f"interpret: input {name!r} is {x.dtype} of shape {x.shape}; needed: integers of shape (N, {', '.join(map(str, shape))}).")
+        raise LevshaError(
+            f"interpret: input {name!r} is {x.dtype} of shape {x.shape}; needed: integers of shape (N, {', '.join(map(str, shape))})."
+        )
     if x.size and (x.min() < lo or x.max() > hi):
         raise LevshaError(f"interpret: input {name!r} holds {x.min()}..{x.max()}; its proven range is {lo}..{hi}.")
     return x.astype(np.int64)

@@ -50,7 +50,9 @@ class Value:
         for name, (smallest, largest, _) in C_TYPES.items():
             if smallest <= self.lo and self.hi <= largest:
                 return name
-        raise LevshaError(f"a value can reach {self.lo}..{self.hi}; the widest type, int32, allows {-(1 << 31)}..{(1 << 31) - 1}.")
+        raise LevshaError(
+            f"a value can reach {self.lo}..{self.hi}; the widest type, int32, allows {-(1 << 31)}..{(1 << 31) - 1}."
+        )
 
     @property
     def dtype(self) -> np.dtype:

@@ -60,7 +60,9 @@ def run_jobs(jobs: Sequence[Job], processes: int, console: Console) -> list[Any]
         _Watch(jobs, console).follow(futures, channel)
         return [future.result() for future in futures]
     except BrokenProcessPool:
-        raise LevshaError("a worker process was killed (out of memory?); what was finished is kept: repeat the command to continue, with --jobs 1 to need less.") from None
+        raise LevshaError(
+            "a worker process was killed (out of memory?); what was finished is kept: repeat the command to continue, with --jobs 1 to need less."
+        ) from None
     finally:
         for process in multiprocessing.active_children():
             process.terminate()
@@ -79,9 +81,18 @@ class _Watch:
     def __init__(self, jobs: Sequence[Job], console: Console) -> None:
         self.jobs, self.console = jobs, console
         self.shown: dict[str, str] = {}
-        columns = (TextColumn("{task.description:<22}"), BarColumn(24), TextColumn("{task.fields[text]:<36}"), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(24),
+            TextColumn("{task.fields[text]:<36}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.tasks = {job.name: self.progress.add_task(job.name, total=job.steps, text="waiting", start=False) for job in jobs}
+        self.tasks = {
+            job.name: self.progress.add_task(job.name, total=job.steps, text="waiting", start=False) for job in jobs
+        }
 
     def follow(self, futures: Sequence[Future[Any]], channel: Any) -> None:
         """Show news until every job has ended or one has failed."""

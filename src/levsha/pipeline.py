@@ -72,7 +72,9 @@ def reply_lines(replies: list[dict]) -> list[str]:
     for r in replies if names else []:
         said = [f"{text or '(nothing)'}{' ✓' if text in r['listed'] else ''}" for text in r["said"].values()]
         listed = " / ".join(r["listed"][:3]) + (" ..." if len(r["listed"]) > 3 else "")
-        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in (r["kind"], r["query"], listed, *said)) + " |")
+        lines.append(
+            "| " + " | ".join(cell.replace("|", "/") for cell in (r["kind"], r["query"], listed, *said)) + " |"
+        )
     return lines
 
 
@@ -85,11 +87,20 @@ def show(found: dict, replies: list[dict], settings: TinyChat, console: Console)
         console.print(f"  {note}", style="yellow", highlight=False, markup=False)
     if found["z80ai"]:
         z = found["z80ai"]
-        console.print(f"\nz80ai's net {z['file']} on all of this data: next character {z['accuracy_all']:.1f} %, exact replies {z['exact_all']:.1f} %", highlight=False)
+        console.print(
+            f"\nz80ai's net {z['file']} on all of this data: next character {z['accuracy_all']:.1f} %, exact replies {z['exact_all']:.1f} %",
+            highlight=False,
+        )
     console.print(f"\n{found['summary']}\n", highlight=False)
     name = found["recommended"]
     for r in [r for kind in ("seen", "unseen") for r in replies if r["kind"] == kind][2:12:2] if name else []:
         console.print(f"  {r['kind']:<7} > {r['query']:<34} {r['said'][name]}", highlight=False, markup=False)
-    console.print(f"\nEverything is in {settings.out}: results.json, report.md, loss.png, accuracy-flash.png, nets, firmware, certificates.", highlight=False)
+    console.print(
+        f"\nEverything is in {settings.out}: results.json, report.md, loss.png, accuracy-flash.png, nets, firmware, certificates.",
+        highlight=False,
+    )
     if name:
-        console.print(f"Chat with it: levsha chat {settings.out}{f' --target {settings.target}' if settings.target == 'uno' else ''}", highlight=False)
+        console.print(
+            f"Chat with it: levsha chat {settings.out}{f' --target {settings.target}' if settings.target == 'uno' else ''}",
+            highlight=False,
+        )

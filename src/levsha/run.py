@@ -31,12 +31,16 @@ class Run:
                 stale.unlink()  # of a run that was killed while it wrote
             lock = open(self.folder / ".lock", "w")  # noqa: SIM115 (held open to hold the lock)
         except OSError as error:
-            raise LevshaError(f"{self.folder}: cannot be written ({error.strerror}); choose another folder with --out.") from None
+            raise LevshaError(
+                f"{self.folder}: cannot be written ({error.strerror}); choose another folder with --out."
+            ) from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise LevshaError(f"{self.folder}: another levsha run is at work in it; wait for it, or choose another folder with --out.") from None
+                raise LevshaError(
+                    f"{self.folder}: another levsha run is at work in it; wait for it, or choose another folder with --out."
+                ) from None
             yield
 
     def keep_data(self, pairs: Pairs) -> None:
@@ -54,13 +58,19 @@ class Run:
         try:
             return json.loads(path.read_text())
         except FileNotFoundError:
-            raise LevshaError(f"{self.folder}: is no finished run (no results.json); make one with levsha run tinychat --out {self.folder}.") from None
+            raise LevshaError(
+                f"{self.folder}: is no finished run (no results.json); make one with levsha run tinychat --out {self.folder}."
+            ) from None
         except (OSError, ValueError) as error:
             raise LevshaError(f"{path}: cannot be read ({error}); make it again with levsha run.") from None
 
     def variants(self) -> list[str]:
         """Return the integer variants the run made."""
-        return [v["name"] for v in self.results()["variants"] if (self.folder / "nets" / f"{v['name']}.safetensors").exists()]
+        return [
+            v["name"]
+            for v in self.results()["variants"]
+            if (self.folder / "nets" / f"{v['name']}.safetensors").exists()
+        ]
 
     def pick(self, name: str | None) -> str:
         """Return the variant asked for, or the one the run recommends; LevshaError lists what there is."""
@@ -79,6 +89,8 @@ class Run:
         """Return the firmware image of a variant; LevshaError where none was written."""
         path = self.folder / "firmware" / name / "firmware.elf"
         if not path.exists():
-            why = next((v.get("note") for v in self.results()["variants"] if v["name"] == name), "") or "it was not built"
+            why = (
+                next((v.get("note") for v in self.results()["variants"] if v["name"] == name), "") or "it was not built"
+            )
             raise LevshaError(f"{self.folder}: there is no firmware of {name} ({why}).")
         return path

@@ -39,10 +39,14 @@ def load_graph(path: Path) -> tuple[Graph, dict[str, Any]]:
     """Read a graph and what was kept beside it; LevshaError names a file that is no net, is damaged or was altered."""
     metadata, tensors = read_safetensors(path)
     if metadata.get("kind") != KIND:
-        raise LevshaError(f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; an integer net ({KIND}) is needed, such as RUN/nets/VARIANT.safetensors.")
+        raise LevshaError(
+            f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; an integer net ({KIND}) is needed, such as RUN/nets/VARIANT.safetensors."
+        )
     try:
         if _digest(metadata["graph"], tensors) != metadata["hash"]:
-            raise LevshaError(f"{path}: its hash does not match its content; the file was altered. Make it again with levsha run.")
+            raise LevshaError(
+                f"{path}: its hash does not match its content; the file was altered. Make it again with levsha run."
+            )
         return _rebuild(json.loads(metadata["graph"]), tensors), json.loads(metadata["about"])
     except (KeyError, TypeError, ValueError) as error:
         raise LevshaError(f"{path}: its header is damaged ({error}). Make it again with levsha run.") from None
@@ -81,8 +85,12 @@ def _rebuild(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Graph:
     ops: list[Op] = []
     for fields in header["ops"]:
         kind = OPS[fields.pop("op")]
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-        values |= {key.split(".", 1)[1]: array for key, array in tensors.items() if key.split(".", 1)[0] == fields["name"]}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+        }
+        values |= {
+            key.split(".", 1)[1]: array for key, array in tensors.items() if key.split(".", 1)[0] == fields["name"]
+        }
         if "format" in values:
             values["format"] = FORMATS[values["format"]]
         ops.append(kind(**values))

@@ -1,0 +1,1 @@
+"""Files -> arrays; every mistake in a file is named."""

@@ -7,7 +7,9 @@ import random
 LETTERS = b"etaoinshrdlu"  # the most frequent of English
 
 
-def noisy(text: bytes, rng: random.Random, typo: float = 0.5, drop: float = 0.35, swap: float = 0.2, double: float = 0.1) -> bytes:
+def noisy(
+    text: bytes, rng: random.Random, typo: float = 0.5, drop: float = 0.35, swap: float = 0.2, double: float = 0.1
+) -> bytes:
     """Return a noisy variant of a query; the probabilities are those of each kind of noise, a typo being tried twice."""
     words = text.split()
     if len(words) > 1 and rng.random() < drop:
@@ -28,4 +30,9 @@ def noisy(text: bytes, rng: random.Random, typo: float = 0.5, drop: float = 0.35
 def _mistyped(said: bytes, rng: random.Random) -> bytes:
     at, letter = rng.randrange(len(said)), bytes([rng.choice(LETTERS)])
     before, here, after = said[:at], said[at : at + 1], said[at + 1 :]
-    return (before + after, before + letter + here + after, before + letter + after, before + after[:1] + here + after[1:])[rng.randrange(4)]
+    return (
+        before + after,
+        before + letter + here + after,
+        before + letter + after,
+        before + after[:1] + here + after[1:],
+    )[rng.randrange(4)]

@@ -88,10 +88,14 @@ def read_pairs(path: Path) -> Pairs:
     text = _read_text(path)
     pairs = [pair for pair in map(parse_pair, text.splitlines()) if pair]
     if not pairs:
-        raise LevshaError(f"{path}: no line of the form query|response in {len(text.splitlines())} lines; write one pair a line.")
+        raise LevshaError(
+            f"{path}: no line of the form query|response in {len(text.splitlines())} lines; write one pair a line."
+        )
     queries, responses = zip(*pairs, strict=True)
     if len({query.lower() for query in queries}) < 20:
-        raise LevshaError(f"{path}: {len(set(queries))} unique queries; at least 20 are needed to train and to hold some out.")
+        raise LevshaError(
+            f"{path}: {len(set(queries))} unique queries; at least 20 are needed to train and to hold some out."
+        )
     return Pairs(queries, responses, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -105,16 +109,22 @@ def _read_text(path: Path) -> str:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise LevshaError(f"{path}: is a damaged or truncated .gz file ({error}); get it again.") from None
     except OSError as error:
-        raise LevshaError(f"{path}: cannot be read ({error.strerror}); give a text file of query|response lines, plain or .gz.") from None
+        raise LevshaError(
+            f"{path}: cannot be read ({error.strerror}); give a text file of query|response lines, plain or .gz."
+        ) from None
     if not raw.strip():
         raise LevshaError(f"{path}: is empty; write query|response lines into it, one pair a line.")
     if b"\0" in raw:
-        raise LevshaError(f"{path}: is binary (a zero byte at {raw.index(0)}); give a text file of query|response lines, plain or .gz.")
+        raise LevshaError(
+            f"{path}: is binary (a zero byte at {raw.index(0)}); give a text file of query|response lines, plain or .gz."
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise LevshaError(f"{path}: line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8.") from None
+        raise LevshaError(
+            f"{path}: line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8."
+        ) from None
 
 
 def text_rows(texts: list[bytes] | tuple[bytes, ...], width: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Graph -> text: C, JSON, a packed binary."""

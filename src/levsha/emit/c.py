@@ -45,7 +45,9 @@ def stage_function(input_name: str) -> str:
 def _header(graph: Graph, title: str) -> str:
     lines = [f"/* {title}", "   Made by Levsha; do not edit. Exact integers: every target computes the same bits."]
     for name, value in graph.inputs.items():
-        lines.append(f"   in   {c_name(name)}[{value.size}]  {value.lo}..{value.hi}; when it has changed, call {stage_function(name)}() and those after it")
+        lines.append(
+            f"   in   {c_name(name)}[{value.size}]  {value.lo}..{value.hi}; when it has changed, call {stage_function(name)}() and those after it"
+        )
     for name in graph.outputs:
         value = graph.values[name]
         lines.append(f"   out  {c_name(name)}[{value.size}]  {value.lo}..{value.hi}")
@@ -67,7 +69,10 @@ def _memory(graph: Graph) -> str:
     arena = {c_type: f"net_{c_type[:-2]}" for c_type in plan.length}
     lines = [f"static {value.c_type} {c_name(name)}[{value.size}];" for name, value in graph.inputs.items()]
     lines += [f"static {c_type} {arena[c_type]}[{length}];" for c_type, length in plan.length.items()]
-    lines += [f"#define {c_name(name)} ({arena[graph.values[name].c_type]} + {offset})" for name, offset in plan.offset.items()]
+    lines += [
+        f"#define {c_name(name)} ({arena[graph.values[name].c_type]} + {offset})"
+        for name, offset in plan.offset.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

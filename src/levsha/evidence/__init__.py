@@ -1,0 +1,1 @@
+"""What is known of a net, and how: metrics, comparisons, tables, pictures."""

@@ -57,7 +57,9 @@ def find_first_difference(graph: Graph, target: Target, inputs: Mapping[str, np.
     return f"{op.name} ({type(op).__name__})"
 
 
-def certificate(graph: Graph, target: Target, vectors: int, mismatches: int, seed: int, measured: dict[str, Any]) -> dict[str, Any]:
+def certificate(
+    graph: Graph, target: Target, vectors: int, mismatches: int, seed: int, measured: dict[str, Any]
+) -> dict[str, Any]:
     """Return what was compared with what: enough to repeat the check and to see whether a net has changed since."""
     return {
         "net_sha256": graph_hash(graph),
@@ -77,6 +79,8 @@ def tool_versions(target: Target) -> dict[str, str]:
     """Return the version of each package a target's tools come from; their own first line where there is no dpkg."""
     versions = {}
     for tool in target.tools:
-        asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", tool.package], capture_output=True, text=True, check=False)
+        asked = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${Version}", tool.package], capture_output=True, text=True, check=False
+        )
         versions[tool.package] = asked.stdout.strip() or "unknown"
     return versions

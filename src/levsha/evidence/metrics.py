@@ -57,7 +57,9 @@ def exact_replies(predict: Predict, pairs: Pairs, index: np.ndarray) -> float:
     return 100 * float(np.mean([answer in pairs.replies[i] for answer, i in zip(said, index, strict=True)]))
 
 
-def reference_predictors(query_counts_NB: np.ndarray, context_counts_NB: np.ndarray, samples: Samples, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
+def reference_predictors(
+    query_counts_NB: np.ndarray, context_counts_NB: np.ndarray, samples: Samples, train: np.ndarray, test: np.ndarray
+) -> dict[str, float]:
     """Return the accuracies, in per cent, of predictors that need no training: what a net must beat.
 
     query_counts_NB, context_counts_NB: every sample's hashed counts, as the net sees them; legend: B buckets.
@@ -90,6 +92,8 @@ def _nearest(features_NI: np.ndarray, target_N: np.ndarray, train: np.ndarray, t
         distance = length - 2 * x @ known.T + (x**2).sum(1)[:, None]
         near = np.argpartition(distance, k, axis=1)[:, :k]
         votes = np.zeros((len(x), int(target_N.max()) + 1))
-        np.add.at(votes, (np.arange(len(x))[:, None], known_target[near]), np.exp(-4 * np.take_along_axis(distance, near, 1)))
+        np.add.at(
+            votes, (np.arange(len(x))[:, None], known_target[near]), np.exp(-4 * np.take_along_axis(distance, near, 1))
+        )
         chosen.append(votes.argmax(1))
     return np.concatenate(chosen)

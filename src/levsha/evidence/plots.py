@@ -24,18 +24,44 @@ def draw_losses(curves: Mapping[str, Sequence[float]], folder: Path) -> None:
     _save(figure, folder / "loss")
 
 
-def draw_accuracy_against_flash(variants: Sequence[Mapping[str, Any]], references: Mapping[str, float], flash_limit: int | None, folder: Path) -> None:
+def draw_accuracy_against_flash(
+    variants: Sequence[Mapping[str, Any]], references: Mapping[str, float], flash_limit: int | None, folder: Path
+) -> None:
     """Draw accuracy on unseen queries against flash, one point a net on a chip, as FOLDER/accuracy-flash.png and .svg."""
     figure, axes = _figure()
     for colour, (name, value) in zip(("#999999", "#bbbbbb"), references.items(), strict=False):
         axes.axhline(value, color=colour, linewidth=1, linestyle="--")
-        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), textcoords="offset points", xytext=(0, 3), fontsize=8, color="#666666")
+        axes.annotate(
+            name,
+            (0.01, value),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            xytext=(0, 3),
+            fontsize=8,
+            color="#666666",
+        )
     for colour, v in zip(COLOURS[2:] * 9, variants, strict=False):
         axes.plot(v["flash_bytes"] / 1024, v["accuracy_queries"], "o", color=colour, markersize=9)
-        axes.annotate(v["name"], (v["flash_bytes"] / 1024, v["accuracy_queries"]), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=9)
+        axes.annotate(
+            v["name"],
+            (v["flash_bytes"] / 1024, v["accuracy_queries"]),
+            textcoords="offset points",
+            xytext=(0, 9),
+            ha="center",
+            fontsize=9,
+        )
     if flash_limit:
         axes.axvline(flash_limit / 1024, color="#c1121f", linewidth=1)
-        axes.annotate("flash of the chip", (flash_limit / 1024, 0.02), xycoords=("data", "axes fraction"), rotation=90, textcoords="offset points", xytext=(-10, 0), fontsize=8, color="#c1121f")
+        axes.annotate(
+            "flash of the chip",
+            (flash_limit / 1024, 0.02),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            textcoords="offset points",
+            xytext=(-10, 0),
+            fontsize=8,
+            color="#c1121f",
+        )
     axes.set_xlim(left=0)
     axes.margins(y=0.18)
     axes.set_xlabel("flash, KB (program, weights and chat)")

@@ -22,7 +22,9 @@ def rows(results: dict[str, Any]) -> list[list[str]]:
     cells = [_row(v) for v in results["variants"]]
     names = {"end_mark": "(always the end mark)", "prefix_only": "(prefix only)", "nearest_15": "(15 nearest)"}
     for key, r in results["references"].items():
-        cells.append([names[key], f"{r['accuracy_samples']:.1f}", f"{r['accuracy_queries']:.1f}", *[""] * (len(COLUMNS) - 3)])
+        cells.append(
+            [names[key], f"{r['accuracy_samples']:.1f}", f"{r['accuracy_queries']:.1f}", *[""] * (len(COLUMNS) - 3)]
+        )
     return cells
 
 
@@ -32,7 +34,10 @@ def _row(v: dict[str, Any]) -> list[str]:
         v["name"],
         *(f"{v[key]:.1f}" for key in ("accuracy_samples", "accuracy_queries", "exact_seen", "exact_unseen")),
         f"{v['perplexity']:.2f}",
-        *(UNKNOWN if v[key] is None else f"{v[key]:,}".replace(",", " ") for key in ("parameters", "weight_bytes", "flash_bytes", "sram_bytes")),
+        *(
+            UNKNOWN if v[key] is None else f"{v[key]:,}".replace(",", " ")
+            for key in ("parameters", "weight_bytes", "flash_bytes", "sram_bytes")
+        ),
         f"{ms['min']:.1f} {ms['mean']:.1f} {ms['max']:.1f}" if ms else UNKNOWN,
         {True: "yes", False: "no", None: UNKNOWN}[v["fits"]],
         f"{v['mismatches']}/{v['vectors']}" if checked else UNKNOWN,
@@ -53,13 +58,29 @@ def _rich_table(results: dict[str, Any], columns: Sequence[int]) -> Table:
     count = len(results["variants"])
     for index, cells in enumerate(rows(results)):
         if any(cells[c] for c in columns[1:]):
-            table.add_row(*(cells[c] for c in columns), style=None if index < count else "dim", end_section=index == count - 1)
+            table.add_row(
+                *(cells[c] for c in columns), style=None if index < count else "dim", end_section=index == count - 1
+            )
     return table
 
 
 def markdown_table(results: dict[str, Any]) -> str:
     """Return the table as Markdown."""
-    titles = ["variant", "next char %, samples", "unseen queries", "exact replies %, seen", "unseen", "perplexity", "parameters", "weights B", "flash B", "SRAM B", "ms a character, min mean max", "fits", "mismatches"]
+    titles = [
+        "variant",
+        "next char %, samples",
+        "unseen queries",
+        "exact replies %, seen",
+        "unseen",
+        "perplexity",
+        "parameters",
+        "weights B",
+        "flash B",
+        "SRAM B",
+        "ms a character, min mean max",
+        "fits",
+        "mismatches",
+    ]
     lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
     return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in rows(results)]) + "\n"
 
@@ -71,5 +92,7 @@ def notes(results: dict[str, Any]) -> list[str]:
         if v.get("note") and v["format"] != "float32":
             found.setdefault(v["note"], []).append(v["name"])
         if v["mismatches"]:
-            found.setdefault(f"MISMATCH, first in {v.get('first_difference')}: {v.get('example')}", []).append(v["name"])
+            found.setdefault(f"MISMATCH, first in {v.get('first_difference')}: {v.get('example')}", []).append(
+                v["name"]
+            )
     return [f"{', '.join(names)}: {note}" for note, names in found.items()]

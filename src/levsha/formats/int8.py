@@ -34,6 +34,4 @@ class Int8(Format):
         if narrow:  # a signed and an unsigned byte: the product fits 16 bits
             return [f"s{k} += (uint16_t)((int16_t)(int8_t)LEVSHA_U8(w + {k}) * a);" for k in range(self.block)]
         cast = "unsigned" if sum_type == "uint16_t" else "uint32_t"
-        return [
-            f"s{k} += ({cast})({wide})(int8_t)LEVSHA_U8(w + {k}) * ({cast})a;" for k in range(self.block)
-        ]
+        return [f"s{k} += ({cast})({wide})(int8_t)LEVSHA_U8(w + {k}) * ({cast})a;" for k in range(self.block)]

@@ -81,12 +81,17 @@ class Dense(Op):
     def constants(self) -> dict[str, Constant]:
         size, count = self.format.block, self.weight_OI.shape[1]
         rows = self.packed().reshape(-1, size // self.format.digits_per_byte * count)
-        return {name: Constant("uint8_t", rows[start // size : -(-(start + n) // size)].ravel()) for name, start, n in self._parts()}
+        return {
+            name: Constant("uint8_t", rows[start // size : -(-(start + n) // size)].ravel())
+            for name, start, n in self._parts()
+        }
 
     def c(self, out: Value, *x: Value) -> str:
         kernel, count = self._kernel(out, *x), self.weight_OI.shape[1]
         y, source = c_name(self.name), c_name(self.inputs[0])
-        return "\n".join(f"{kernel}({name}, {source}, {count}, {y} + {start}, {n});" for name, start, n in self._parts())
+        return "\n".join(
+            f"{kernel}({name}, {source}, {count}, {y} + {start}, {n});" for name, start, n in self._parts()
+        )
 
     def _kernel(self, out: Value, x: Value) -> str:
         return f"dense_{self.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}"
@@ -103,7 +108,12 @@ class Dense(Op):
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
         for weight_format in FORMATS.values():
-            for value in (Value((7,), 0, 255), Value((9,), -128, 127), Value((3,), -32768, 32767), Value((6,), 0, 60, total=60)):
+            for value in (
+                Value((7,), 0, 255),
+                Value((9,), -128, 127),
+                Value((3,), -32768, 32767),
+                Value((6,), 0, 60, total=60),
+            ):
                 outputs = int(rng.integers(1, 20))
                 weight_OI = rng.choice(weight_format.grid, (outputs, value.size))
                 yield Graph({"x": value}, (cls(name="y", inputs=("x",), weight_OI=weight_OI, format=weight_format),))

@@ -20,7 +20,9 @@ class Lookup(Op):
     def infer(self, *x: Value) -> Value:
         (x_,) = x
         if x_.lo < 0 or x_.hi >= len(self.table):
-            raise LevshaError(f"{self.inputs[0]!r} can be {x_.lo}..{x_.hi}; the table has entries 0..{len(self.table) - 1}.")
+            raise LevshaError(
+                f"{self.inputs[0]!r} can be {x_.lo}..{x_.hi}; the table has entries 0..{len(self.table) - 1}."
+            )
         if self.table.min() < 0 or self.table.max() > 255:
             raise LevshaError(f"the table holds {self.table.min()}..{self.table.max()}; bytes allow 0..255.")
         return Value(x_.shape, int(self.table.min()), int(self.table.max()))

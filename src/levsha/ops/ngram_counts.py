@@ -32,7 +32,9 @@ class NgramCounts(Op):
     def infer(self, *x: Value) -> Value:
         (x_,) = x
         if len(x_.shape) != 1 or (x_.lo, x_.hi) != (0, 255):
-            raise LevshaError(f"reads bytes (0..255) of one dimension; {self.inputs[0]!r} is {x_.shape} in {x_.lo}..{x_.hi}.")
+            raise LevshaError(
+                f"reads bytes (0..255) of one dimension; {self.inputs[0]!r} is {x_.shape} in {x_.lo}..{x_.hi}."
+            )
         if self.buckets & (self.buckets - 1):
             raise LevshaError(f"{self.buckets} buckets; the number must be a power of two.")
         most = sum(max(0, x_.size + 2 * self.pad - n + 1) for n in self.sizes)
@@ -43,7 +45,9 @@ class NgramCounts(Op):
         count, width = text_NL.shape
         length_N = np.where((text_NL == 0).any(1), (text_NL == 0).argmax(1), width) + 2 * self.pad
         lower_NL = np.where((text_NL >= UPPER_A) & (text_NL <= UPPER_Z), text_NL + TO_LOWER, text_NL)
-        padded_NL = np.pad(np.where(text_NL == 0, SPACE, lower_NL), ((0, 0), (self.pad, self.pad)), constant_values=SPACE)
+        padded_NL = np.pad(
+            np.where(text_NL == 0, SPACE, lower_NL), ((0, 0), (self.pad, self.pad)), constant_values=SPACE
+        )
         after_N1 = (length_N - self.pad)[:, None]
         padded_NL = np.where(np.arange(padded_NL.shape[1]) >= after_N1, SPACE, padded_NL)
         flat = np.zeros(count * self.buckets, np.int64)
@@ -60,7 +64,9 @@ class NgramCounts(Op):
     def c(self, out: Value, *x: Value) -> str:
         y, text = c_name(self.name), c_name(self.inputs[0])
         clear = f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = 0;"
-        calls = [f"{self._kernel(out)}({text}, {x[0].size}, {self.pad}, {n}, {self.position_seed}, {y});" for n in self.sizes]
+        calls = [
+            f"{self._kernel(out)}({text}, {x[0].size}, {self.pad}, {n}, {self.position_seed}, {y});" for n in self.sizes
+        ]
         return "\n".join([clear, *calls])
 
     def _kernel(self, out: Value) -> str:

@@ -37,13 +37,24 @@ class Requantize(Op):
             if array.shape not in ((1,), x_.shape):
                 raise LevshaError(f"{label} has shape {array.shape}; {self.inputs[0]!r} has shape {x_.shape}.")
             if np.abs(array).max() > INT16_MAX:
-                raise LevshaError(f"a {label} is {int(np.abs(array).max())}; int16 allows {INT16_MAX}. Use a smaller shift.")
+                raise LevshaError(
+                    f"a {label} is {int(np.abs(array).max())}; int16 allows {INT16_MAX}. Use a smaller shift."
+                )
         m, b = self.multiplier_O.astype(np.int64), self.bias_O.astype(np.int64) << self.bias_shift
         product = np.maximum(np.abs(m * x_.lo), np.abs(m * x_.hi))
         reach = int((product + np.abs(b)).max()) + self.rounding
         if reach > INT32_MAX:
-            raise LevshaError(f"x * multiplier + bias can reach {reach}; int32 allows {INT32_MAX}. Use a smaller shift.")
-        ends = np.stack([rescale(end, m, self.bias_O.astype(np.int64), self.bias_shift, self.shift, self.rounding, self.lo, self.hi) for end in (x_.lo, x_.hi)])
+            raise LevshaError(
+                f"x * multiplier + bias can reach {reach}; int32 allows {INT32_MAX}. Use a smaller shift."
+            )
+        ends = np.stack(
+            [
+                rescale(
+                    end, m, self.bias_O.astype(np.int64), self.bias_shift, self.shift, self.rounding, self.lo, self.hi
+                )
+                for end in (x_.lo, x_.hi)
+            ]
+        )
         return Value(x_.shape, int(ends.min()), int(ends.max()), step=self.step)
 
     def run(self, *x: np.ndarray) -> np.ndarray:
@@ -52,23 +63,37 @@ class Requantize(Op):
 
     def constants(self) -> dict[str, Constant]:
         arrays = {"multiplier": self.multiplier_O, "bias": self.bias_O}
-        return {f"{c_name(self.name)}_{label}": Constant("int16_t", array) for label, array in arrays.items() if array.size > 1}
+        return {
+            f"{c_name(self.name)}_{label}": Constant("int16_t", array)
+            for label, array in arrays.items()
+            if array.size > 1
+        }
 
     def c(self, out: Value, *x: Value) -> str:
         tables = "".join(f", {name}" for name in self.constants())
         return f"{self._kernel(out, *x)}({c_name(self.inputs[0])}{tables}, {c_name(self.name)}, {out.size});"
 
     def _kernel(self, out: Value, x: Value) -> str:
-        scalars = [f"{k}{int(a[0])}".replace("-", "m") for k, a in (("m", self.multiplier_O), ("b", self.bias_O)) if a.size == 1]
+        scalars = [
+            f"{k}{int(a[0])}".replace("-", "m")
+            for k, a in (("m", self.multiplier_O), ("b", self.bias_O))
+            if a.size == 1
+        ]
         settings = f"{self.bias_shift}_{self.shift}_{self.rounding}_{self.lo}_{self.hi}".replace("-", "m")
         return "_".join(["requantize", x.c_type[:-2], out.c_type[:-2], settings, *scalars])
 
     def functions(self, out: Value, *x: Value) -> dict[str, str]:
-        tables = "".join(f", const int16_t *{label}" for label, a in (("m", self.multiplier_O), ("b", self.bias_O)) if a.size > 1)
+        tables = "".join(
+            f", const int16_t *{label}" for label, a in (("m", self.multiplier_O), ("b", self.bias_O)) if a.size > 1
+        )
         m = "LEVSHA_I16(m++)" if self.multiplier_O.size > 1 else f"{int(self.multiplier_O[0])}L"
         b = "LEVSHA_I16(b++)" if self.bias_O.size > 1 else f"{int(self.bias_O[0])}L"
         name = self._kernel(out, *x)
-        clips = [f"if (v {sign} {end}L) v = {end}L;" for sign, end in (("<", self.lo), (">", self.hi)) if abs(end) < INT32_MAX]
+        clips = [
+            f"if (v {sign} {end}L) v = {end}L;"
+            for sign, end in (("<", self.lo), (">", self.hi))
+            if abs(end) < INT32_MAX
+        ]
         clip = "\n        ".join(clips)
         source = f"""/* y = clip((x * m + (b << {self.bias_shift}) + {self.rounding}) >> {self.shift}, {self.lo}, {self.hi}) */
 static void {name}(const {x[0].c_type} *x{tables}, {out.c_type} *y, uint16_t n)
@@ -94,6 +119,36 @@ static void {name}(const {x[0].c_type} *x{tables}, {out.c_type} *y, uint16_t n)
         ):
             most = min(INT16_MAX, (INT32_MAX >> 2) // max(-x.lo, x.hi))
             m, b = rng.integers(-most, most, 13, endpoint=True), rng.integers(-INT16_MAX, INT16_MAX, 13)
-            yield Graph({"x": x}, (cls(name="y", inputs=("x",), multiplier_O=m, bias_O=b, bias_shift=bias_shift, shift=shift, rounding=half(shift), lo=lo, hi=hi),))
+            yield Graph(
+                {"x": x},
+                (
+                    cls(
+                        name="y",
+                        inputs=("x",),
+                        multiplier_O=m,
+                        bias_O=b,
+                        bias_shift=bias_shift,
+                        shift=shift,
+                        rounding=half(shift),
+                        lo=lo,
+                        hi=hi,
+                    ),
+                ),
+            )
         one = np.array([1])
-        yield Graph({"x": Value((5,), -999, 999)}, (cls(name="y", inputs=("x",), multiplier_O=one, bias_O=one * -2, bias_shift=0, shift=2, rounding=0, lo=0, hi=INT32_MAX),))
+        yield Graph(
+            {"x": Value((5,), -999, 999)},
+            (
+                cls(
+                    name="y",
+                    inputs=("x",),
+                    multiplier_O=one,
+                    bias_O=one * -2,
+                    bias_shift=0,
+                    shift=2,
+                    rounding=0,
+                    lo=0,
+                    hi=INT32_MAX,
+                ),
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Recipes: data, model, schedule and metrics of one task each."""

@@ -39,7 +39,8 @@ def _main(graph: Graph) -> str:
     reads = [f"fread({c_name(name)}, sizeof {c_name(name)}, 1, stdin) == 1" for name in graph.inputs]
     runs = [f"        {stage_function(name)}();" for name in graph.inputs]
     writes = [
-        f"        fwrite({c_name(name)}, sizeof {c_name(name)}[0], {graph.values[name].size}, stdout);" for name in graph.outputs
+        f"        fwrite({c_name(name)}, sizeof {c_name(name)}[0], {graph.values[name].size}, stdout);"
+        for name in graph.outputs
     ]
     return "\n".join(
         [

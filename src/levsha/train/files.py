@@ -28,8 +28,12 @@ def load_mlp(path: Path) -> tuple[Mlp, dict[str, Any]]:
     """Read a float net and what was kept beside it; LevshaError names a file that is none."""
     metadata, arrays = read_safetensors(path)
     if metadata.get("kind") != KIND:
-        raise LevshaError(f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; a float net ({KIND}) is needed, such as RUN/splits/queries-0/baseline.safetensors.")
-    return Mlp.from_tensors({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}), json.loads(metadata["about"])
+        raise LevshaError(
+            f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; a float net ({KIND}) is needed, such as RUN/splits/queries-0/baseline.safetensors."
+        )
+    return Mlp.from_tensors({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}), json.loads(
+        metadata["about"]
+    )
 
 
 def export_mlp(mlp: Mlp, path: Path, to: str) -> None:
@@ -38,5 +42,5 @@ def export_mlp(mlp: Mlp, path: Path, to: str) -> None:
     if to == "pt":
         torch.save(mlp.tensors(), buffer)
     else:
-        np.savez(buffer, **{name: tensor.numpy() for name, tensor in mlp.tensors().items()})
+        np.savez(buffer, allow_pickle=False, **{name: tensor.numpy() for name, tensor in mlp.tensors().items()})
     write_file(path, buffer.getvalue())

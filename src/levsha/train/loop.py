@@ -43,7 +43,10 @@ class _Parameters:
         self.all = torch.cat([part.flatten() for part in parts])
         self.grad = torch.zeros_like(self.all)
         self.weight_count = sum(sizes[: len(mlp.weight_OI)])
-        views, grads = ([v.view_as(p) for v, p in zip(torch.split(flat, sizes), parts, strict=True)] for flat in (self.all, self.grad))
+        views, grads = (
+            [v.view_as(p) for v, p in zip(torch.split(flat, sizes), parts, strict=True)]
+            for flat in (self.all, self.grad)
+        )
         n = len(mlp.weight_OI)
         self.weight, self.gamma, self.beta = views[:n], views[n : 2 * n], views[2 * n :]
         self.weight_grad, self.gamma_grad, self.beta_grad = grads[:n], grads[n : 2 * n], grads[2 * n :]
@@ -54,7 +57,7 @@ class _Parameters:
         self.steps.add_(1)
         if weight_decay:
             self.all[: self.weight_count].mul_(1 - rate * weight_decay)
-        torch._fused_adam_(  # what torch.optim.Adam(fused=True) calls, here once for all parameters
+        torch.ops.aten._fused_adam_(  # what torch.optim.Adam(fused=True) calls, here once for all parameters
             [self.all], [self.grad], [self.moment], [self.square], [], [self.steps],
             lr=rate, beta1=0.9, beta2=0.99, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
         )  # fmt: skip
@@ -79,7 +82,11 @@ class Step:
             return None
         room = len(self.masks) - like.numel()
         if room <= 0:
-            return torch.rand(like.shape, generator=self.generator).ge_(1 - 1 / float(self.masks.max())).mul_(self.masks.max())
+            return (
+                torch.rand(like.shape, generator=self.generator)
+                .ge_(1 - 1 / float(self.masks.max()))
+                .mul_(self.masks.max())
+            )
         start = int(torch.randint(room, (), generator=self.generator))
         return self.masks[start : start + like.numel()].view_as(like)
 
@@ -168,7 +175,9 @@ def train(
             step.parameters.adamw(schedule.rate * schedule.factor(done, total), schedule.weight_decay)
         history.append(float(loss) / max(1, count))
         if not math.isfinite(history[-1]):
-            raise LevshaError(f"training: the loss is {history[-1]} in epoch {epoch + 1}; try a lower rate than {schedule.rate:g}.")
+            raise LevshaError(
+                f"training: the loss is {history[-1]} in epoch {epoch + 1}; try a lower rate than {schedule.rate:g}."
+            )
         if report:
             report(epoch, history[-1])
     p = step.parameters

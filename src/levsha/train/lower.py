@@ -47,7 +47,9 @@ class IntegerLayer:
 
 
 @torch.inference_mode()
-def lower_mlp(mlp: Mlp, quantisation: Quantisation, x_NI: Tensor, input_total: int, sum_bits: int) -> list[IntegerLayer]:
+def lower_mlp(
+    mlp: Mlp, quantisation: Quantisation, x_NI: Tensor, input_total: int, sum_bits: int
+) -> list[IntegerLayer]:
     """Return the integer layers of a calibrated net.
 
     x_NI: clean data, to scale the logits. input_total: the largest sum of the integer inputs. Where a layer's 16-bit sums
@@ -66,7 +68,9 @@ def lower_mlp(mlp: Mlp, quantisation: Quantisation, x_NI: Tensor, input_total: i
         weight_OI = integers.numpy().astype(np.int64)
         lo, hi = (-INT16_MAX - 1, INT16_MAX) if last else (0, _top(quantisation, mlp.weight_OI[index + 1], sum_bits))
         largest_in = layers[-1].hi if layers else None
-        layers.append(_round_layer(weight_OI, factor_O, offset_O, _reach(weight_OI, largest_in, input_total), lo, hi, step))
+        layers.append(
+            _round_layer(weight_OI, factor_O, offset_O, _reach(weight_OI, largest_in, input_total), lo, hi, step)
+        )
         step_in = step
     return layers
 
@@ -84,10 +88,20 @@ def _top(quantisation: Quantisation, next_weight: Tensor, sum_bits: int) -> int:
     return min(quantisation.top, ((1 << (sum_bits - 1)) - 1) // max(1, reach))
 
 
-def _round_layer(weight_OI: np.ndarray, factor_O: np.ndarray, offset_O: np.ndarray, reach_O: np.ndarray, lo: int, hi: int, step: float) -> IntegerLayer:
+def _round_layer(
+    weight_OI: np.ndarray,
+    factor_O: np.ndarray,
+    offset_O: np.ndarray,
+    reach_O: np.ndarray,
+    lo: int,
+    hi: int,
+    step: float,
+) -> IntegerLayer:
     """Round factor and offset to int16 with the largest shift for which every product and sum fits 32 bits."""
     shift = min(30, math.floor(math.log2(INT16_MAX / np.abs(factor_O).max())))
-    if shift >= 8 and shift % 8 <= 2:  # a shift by whole bytes costs an 8-bit chip nothing, and up to 2 bits are to spare
+    if (
+        shift >= 8 and shift % 8 <= 2
+    ):  # a shift by whole bytes costs an 8-bit chip nothing, and up to 2 bits are to spare
         shift -= shift % 8
     while True:
         multiplier_O = np.rint(factor_O * 2.0**shift)
@@ -97,7 +111,9 @@ def _round_layer(weight_OI: np.ndarray, factor_O: np.ndarray, offset_O: np.ndarr
         if (reach_O * np.abs(multiplier_O) + np.abs(bias_O) * 2.0**bias_shift).max() + half(shift) <= INT32_MAX:
             break
         shift -= 1
-    return IntegerLayer(weight_OI, multiplier_O.astype(np.int64), bias_O.astype(np.int64), bias_shift, shift, lo, hi, step)
+    return IntegerLayer(
+        weight_OI, multiplier_O.astype(np.int64), bias_O.astype(np.int64), bias_shift, shift, lo, hi, step
+    )
 
 
 @torch.inference_mode()

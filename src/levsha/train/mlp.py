@@ -72,7 +72,9 @@ class Mlp:
         """Return the net that `tensors` described; LevshaError names what is missing."""
         try:
             layers = range(1, 1 + sum(name.endswith(".weight") for name in named))
-            parts = {label: [named[f"fc{k}.{label}"] for k in layers] for label in ("weight", "gamma", "beta", "mean", "var")}
+            parts = {
+                label: [named[f"fc{k}.{label}"] for k in layers] for label in ("weight", "gamma", "beta", "mean", "var")
+            }
         except KeyError as error:
             raise LevshaError(f"float weights: {error} is missing; make the file again with levsha run.") from None
         return cls(*parts.values(), step=named["step"].tolist() if "step" in named else [])
@@ -107,7 +109,9 @@ def forward(mlp: Mlp, x_NI: Tensor, quantisation: Quantisation | None = None) ->
     for layer in range(len(mlp.weight_OI)):
         scale_O = mlp.norm_scale(layer)
         weight_OI = _layer_weight(mlp, layer, quantisation) * scale_O[:, None]
-        h = _activate(mlp, layer, torch.addmm(mlp.beta_O[layer] - mlp.mean_O[layer] * scale_O, h, weight_OI.t()), quantisation)
+        h = _activate(
+            mlp, layer, torch.addmm(mlp.beta_O[layer] - mlp.mean_O[layer] * scale_O, h, weight_OI.t()), quantisation
+        )
         outputs.append(h)
     return outputs
 
@@ -131,7 +135,11 @@ def calibrate(mlp: Mlp, x_NI: Tensor, top: int, percentile: float) -> Mlp:
     steps = []
     for h in forward(mlp, x_NI)[:-1]:
         positive = h[h > 0].double()
-        largest = positive.kthvalue(max(1, round(percentile / 100 * positive.numel()))).values if positive.numel() else torch.ones(())
+        largest = (
+            positive.kthvalue(max(1, round(percentile / 100 * positive.numel()))).values
+            if positive.numel()
+            else torch.ones(())
+        )
         steps.append(float(largest) / top)
     return replace(mlp, step=steps)
 

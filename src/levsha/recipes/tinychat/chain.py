@@ -36,7 +36,16 @@ RECIPE_VERSION = 1  # raise it when the same settings would train differently
 class Chain:
     """The nets of one split; each is made when it is first asked for, or read from its file if that is up to date."""
 
-    def __init__(self, settings: TinyChat, corpus: Corpus, by: str, seed: int, split: tuple[np.ndarray, np.ndarray], folder: Path, say: Say) -> None:
+    def __init__(
+        self,
+        settings: TinyChat,
+        corpus: Corpus,
+        by: str,
+        seed: int,
+        split: tuple[np.ndarray, np.ndarray],
+        folder: Path,
+        say: Say,
+    ) -> None:
         self.settings, self.corpus, self.by, self.seed, self.folder, self.say = settings, corpus, by, seed, folder, say
         self.train, self.test = split
         self.made: dict[str, Mlp] = {}
@@ -57,7 +66,9 @@ class Chain:
         s = self.settings
         parts: list[Any] = [RECIPE_VERSION, self.corpus.pairs.digest, self.by, self.seed, s.hidden, asdict(s.train)]
         parts += [asdict(s.prune)] if base == "pruned" else []
-        parts += [weights, asdict(s.schedule(weights)), s.quantise.percentile, ACTIVATION_TOP[weights]] if weights else []
+        parts += (
+            [weights, asdict(s.schedule(weights)), s.quantise.percentile, ACTIVATION_TOP[weights]] if weights else []
+        )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def make(self, name: str) -> dict[str, Any]:
@@ -70,14 +81,25 @@ class Chain:
                 self.made[name] = mlp
                 return about["metrics"]
         mlp, history = self._train(name)
-        if weights:
-            graph = self._lower(mlp, weights)
+        graph = self._lower(mlp, weights) if weights else None
+        if graph:
             predict = graph_predictor(graph)
-            save_graph(graph, net_path, {"recipe": "tinychat", "variant": name, "charset": list(self.corpus.pairs.charset)})
+            save_graph(
+                graph, net_path, {"recipe": "tinychat", "variant": name, "charset": list(self.corpus.pairs.charset)}
+            )
         else:
             predict = float_predictor(mlp)
-        metrics = self._evaluate(predict) | {"parameters": mlp.parameters, "weight_bytes": weight_bytes(mlp, graph if weights else None)}
-        about = {"key": self.key(name), "metrics": metrics, "loss": history, "variant": name, "split": f"{self.by}-{self.seed}"}
+        metrics = self._evaluate(predict) | {
+            "parameters": mlp.parameters,
+            "weight_bytes": weight_bytes(mlp, graph),
+        }
+        about = {
+            "key": self.key(name),
+            "metrics": metrics,
+            "loss": history,
+            "variant": name,
+            "split": f"{self.by}-{self.seed}",
+        }
         save_mlp(mlp, path, about | {"charset": list(self.corpus.pairs.charset)})
         self.made[name] = mlp
         return metrics
@@ -99,7 +121,9 @@ class Chain:
         widths = [self.clean_inputs.shape[1], *s.hidden, len(self.corpus.pairs.charset)]
         return self._fit(name, init_mlp(widths, self.seed), s.train)
 
-    def _fit(self, name: str, start: Mlp, schedule: Schedule, quantisation: Quantisation | None = None) -> tuple[Mlp, list[float]]:
+    def _fit(
+        self, name: str, start: Mlp, schedule: Schedule, quantisation: Quantisation | None = None
+    ) -> tuple[Mlp, list[float]]:
         teacher = teacher_of([self._ready("baseline")], schedule.temperature) if schedule.distil else None
         history: list[float] = []
         if schedule.epochs:
@@ -109,7 +133,9 @@ class Chain:
 
     def _lower(self, mlp: Mlp, weights: str) -> Graph:
         sum_bits = SUM_BITS.get(weights, 16)
-        layers = lower_mlp(mlp, Quantisation(FORMATS[weights], ACTIVATION_TOP[weights]), self.clean_inputs, INPUT_TOTAL, sum_bits)
+        layers = lower_mlp(
+            mlp, Quantisation(FORMATS[weights], ACTIVATION_TOP[weights]), self.clean_inputs, INPUT_TOTAL, sum_bits
+        )
         return build_graph(layers, FORMATS[weights], self.corpus.pairs.charset, sum_bits)
 
     def _evaluate(self, predict: Predict) -> dict[str, float]:
@@ -118,7 +144,10 @@ class Chain:
         metrics = {"accuracy": accuracy(logits, target), "perplexity": perplexity(logits, target)}
         if self.by == "queries":
             seen, unseen = np.unique(samples.query_N[self.train]), np.unique(samples.query_N[self.test])
-            metrics |= {"exact_seen": exact_replies(predict, pairs, seen), "exact_unseen": exact_replies(predict, pairs, unseen)}
+            metrics |= {
+                "exact_seen": exact_replies(predict, pairs, seen),
+                "exact_unseen": exact_replies(predict, pairs, unseen),
+            }
         return metrics
 
     def references(self) -> dict[str, float]:
@@ -129,8 +158,10 @@ class Chain:
             kept = json.loads(path.read_text())
             if kept["key"] == key:
                 return kept["references"]
-        queries = self.corpus.query_counts_QB[self.corpus.samples.query_N].astype(np.int64)
-        found = reference_predictors(queries, self.corpus.context_counts_NB.astype(np.int64), self.corpus.samples, self.train, self.test)
+        queries = self.corpus.query_counts[self.corpus.samples.query_N].astype(np.int64)
+        found = reference_predictors(
+            queries, self.corpus.context_counts.astype(np.int64), self.corpus.samples, self.train, self.test
+        )
         write_file(path, json.dumps({"key": key, "references": found}))
         return found
 
@@ -139,7 +170,12 @@ def weight_bytes(mlp: Mlp, graph: Graph | None) -> int:
     """Return the bytes of everything learnt: float32 parameters, or packed weights and int16 multipliers and biases."""
     if graph is None:
         return 4 * mlp.parameters
-    return sum(c.data.size * (2 if c.c_type == "int16_t" else 1) for op in graph.ops if isinstance(op, Dense | Requantize) for c in op.constants().values())
+    return sum(
+        c.data.size * (2 if c.c_type == "int16_t" else 1)
+        for op in graph.ops
+        if isinstance(op, Dense | Requantize)
+        for c in op.constants().values()
+    )
 
 
 def float_predictor(mlp: Mlp) -> Predict:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 BUCKETS = 128
 QUERY_NGRAMS = NgramCounts(name="query_counts", inputs=("query",), sizes=(3,), pad=1, position_seed=0, buckets=BUCKETS)
-CONTEXT_NGRAMS = NgramCounts(name="context_counts", inputs=("context",), sizes=(1, 2, 3), pad=0, position_seed=7, buckets=BUCKETS)
+CONTEXT_NGRAMS = NgramCounts(
+    name="context_counts", inputs=("context",), sizes=(1, 2, 3), pad=0, position_seed=7, buckets=BUCKETS
+)
 INPUTS = {"query": Value((QUERY_BYTES,), 0, 255), "context": Value((CONTEXT_BYTES,), 0, 255)}
 OUTPUTS = ("logits", "next")
 QUERY_TOTAL, CONTEXT_TOTAL = (op.infer(INPUTS[op.inputs[0]]).total or 0 for op in (QUERY_NGRAMS, CONTEXT_NGRAMS))
@@ -40,11 +42,16 @@ def build_graph(layers: Sequence[IntegerLayer], weights: Format, charset: bytes,
     return Graph(INPUTS, (*ops, *_answer(charset)), OUTPUTS)
 
 
-def _first_layer(weight_OI: np.ndarray, weights: Format, sum_bits: int, counts: Sequence[Op] = (QUERY_NGRAMS, CONTEXT_NGRAMS)) -> list[Op]:
+def _first_layer(
+    weight_OI: np.ndarray, weights: Format, sum_bits: int, counts: Sequence[Op] = (QUERY_NGRAMS, CONTEXT_NGRAMS)
+) -> list[Op]:
     halves = (weight_OI[:, :BUCKETS], weight_OI[:, BUCKETS:])
     ops: list[Op] = []
     for part, label, half_OI in zip(counts, ("query", "context"), halves, strict=True):
-        ops += [part, Dense(name=f"fc1_{label}", inputs=(part.name,), weight_OI=half_OI, format=weights, sum_bits=sum_bits)]
+        ops += [
+            part,
+            Dense(name=f"fc1_{label}", inputs=(part.name,), weight_OI=half_OI, format=weights, sum_bits=sum_bits),
+        ]
     return [*ops, Add(name="fc1", inputs=("fc1_context", "fc1_query"))]
 
 
@@ -65,15 +72,23 @@ def read_z80ai(path: Path) -> tuple[Graph, bytes]:
         widths = [sizes["input_size"], *sizes["hidden_sizes"], sizes["num_classes"]]
         layers = [(arrays[f"fc{k}_weight"], arrays[f"fc{k}_bias"]) for k in range(1, len(widths))]
     except (KeyError, ValueError, TypeError) as error:
-        raise LevshaError(f"{path}: is no model of z80ai: {error} is missing or malformed; needed are _architecture, _charset, fcN_weight and fcN_bias.") from None
+        raise LevshaError(
+            f"{path}: is no model of z80ai: {error} is missing or malformed; needed are _architecture, _charset, fcN_weight and fcN_bias."
+        ) from None
     for k, (weight, bias) in enumerate(layers):
         wanted = (widths[k + 1], widths[k])
         if weight.shape != wanted or bias.shape != wanted[:1] or weight.dtype.kind != "i" or bias.dtype.kind != "i":
-            raise LevshaError(f"{path}: fc{k + 1}_weight is {weight.dtype} {weight.shape} and fc{k + 1}_bias {bias.dtype} {bias.shape}; {wanted} and {wanted[:1]} of integers are needed.")
+            raise LevshaError(
+                f"{path}: fc{k + 1}_weight is {weight.dtype} {weight.shape} and fc{k + 1}_bias {bias.dtype} {bias.shape}; {wanted} and {wanted[:1]} of integers are needed."
+            )
         if weight.min() < -2 or weight.max() > 1:
-            raise LevshaError(f"{path}: fc{k + 1}_weight holds {weight.min()}..{weight.max()}; z80ai's codes are -2..1.")
+            raise LevshaError(
+                f"{path}: fc{k + 1}_weight holds {weight.min()}..{weight.max()}; z80ai's codes are -2..1."
+            )
     if widths[0] != 2 * BUCKETS or len(charset) != widths[-1]:
-        raise LevshaError(f"{path}: {widths[0]} inputs and {len(charset)} characters for {widths[-1]} classes; {2 * BUCKETS} inputs and as many characters as classes are needed.")
+        raise LevshaError(
+            f"{path}: {widths[0]} inputs and {len(charset)} characters for {widths[-1]} classes; {2 * BUCKETS} inputs and as many characters as classes are needed."
+        )
     return _z80ai_graph(layers, charset), charset
 
 
@@ -83,7 +98,17 @@ def _z80ai_graph(layers: list[tuple[np.ndarray, np.ndarray]], charset: bytes) ->
     ops: list[Op] = _first_layer(layers[0][0].astype(np.int64), weights, 32)
 
     def shifted(name: str, source: str, multiplier: np.ndarray, bias: np.ndarray, lo: int) -> Requantize:
-        return Requantize(name=name, inputs=(source,), multiplier_O=multiplier, bias_O=bias, bias_shift=0, shift=2, rounding=0, lo=lo, hi=INT32_MAX)
+        return Requantize(
+            name=name,
+            inputs=(source,),
+            multiplier_O=multiplier,
+            bias_O=bias,
+            bias_shift=0,
+            shift=2,
+            rounding=0,
+            lo=lo,
+            hi=INT32_MAX,
+        )
 
     for index, (weight, bias) in enumerate(layers):
         name, last = f"fc{index + 1}", index == len(layers) - 1
@@ -91,7 +116,11 @@ def _z80ai_graph(layers: list[tuple[np.ndarray, np.ndarray]], charset: bytes) ->
             ops.append(Dense(name=name, inputs=(f"act{index}",), weight_OI=weight.astype(np.int64), format=weights))
         scale = one if index else times_32  # the input's factor of 32, applied to the sum
         lo = -INT32_MAX if last else 0
-        ops.append(shifted("logits" if last else f"act{index + 1}", name, scale, bias.astype(np.int64) if bias.any() else zero, lo))
+        ops.append(
+            shifted(
+                "logits" if last else f"act{index + 1}", name, scale, bias.astype(np.int64) if bias.any() else zero, lo
+            )
+        )
     return Graph(INPUTS, (*ops, *_answer(charset)), OUTPUTS)
 
 

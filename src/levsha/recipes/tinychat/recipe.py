@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from levsha.data.pairs import Pairs, Samples, make_samples, read_pairs, split_samples
-from levsha.evidence.metrics import accuracy, decode, exact_replies, sample_logits
 from levsha.errors import LevshaError
+from levsha.evidence.metrics import accuracy, decode, exact_replies, sample_logits
 from levsha.files import write_file
 from levsha.jobs import Job, News, say
 from levsha.recipes.tinychat.net import read_z80ai
@@ -68,7 +68,9 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
     def report(name: str, epoch: int, epochs: int, loss: float) -> None:
         say(News(job, finished + epoch, f"{name}  epoch {epoch}/{epochs}  loss {loss:.3f}"))
 
-    chain = Chain(settings, corpus, by, seed, split_samples(corpus.samples, by, seed), split_folder(settings, by, seed), report)
+    chain = Chain(
+        settings, corpus, by, seed, split_samples(corpus.samples, by, seed), split_folder(settings, by, seed), report
+    )
     say(News(job, 0, "reference predictors"))
     metrics: dict[str, Any] = {"references": chain.references()}
     finished += 1
@@ -88,7 +90,7 @@ def shipping_jobs(settings: TinyChat, pairs: Pairs) -> list[Job]:
 def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
     """Copy a net to RUN/nets, put it on its chip and return its row; a row that is up to date is read. Runs in its own process."""
     source = split_folder(settings, "queries", settings.seed) / f"{name}.net.safetensors"
-    graph, about = load_graph(source)
+    graph = load_graph(source)[0]
     write_file(settings.out / "nets" / f"{name}.safetensors", source.read_bytes())
     steps: list[str] = []
 
@@ -99,9 +101,17 @@ def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
     samples, train, test = shipped_split(settings, pairs)
     seen, unseen = np.unique(samples.query_N[train]), np.unique(samples.query_N[test])
     kept, firmware = settings.out / "measurements" / f"{name}.json", settings.out / "firmware" / name / "firmware.elf"
-    decides = [SHIP_VERSION, graph_hash(graph), pairs.digest, settings.target, settings.vectors, settings.prompts, settings.seed]
+    decides = [
+        SHIP_VERSION,
+        graph_hash(graph),
+        pairs.digest,
+        settings.target,
+        settings.vectors,
+        settings.prompts,
+        settings.seed,
+    ]
     decides += [TARGETS[settings.target].missing()]
-    row = json.loads(kept.read_text()) if kept.exists() else {}
+    row: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     if row.get("decides") != decides or (row["fits"] and not firmware.exists()):
         row = ship(settings, pairs, seen, unseen, graph, name, report) | {"decides": decides}
         write_file(kept, json.dumps(row))
@@ -115,7 +125,9 @@ def evaluate_z80ai(settings: TinyChat, pairs: Pairs) -> dict[str, Any] | None:
         return None
     graph, charset = read_z80ai(settings.baseline)
     if charset != pairs.charset:
-        raise LevshaError(f"{settings.baseline}: has {len(charset)} characters {charset!r}; the data has {len(pairs.charset)}: {pairs.charset!r}. Give the data it was trained on with --data.")
+        raise LevshaError(
+            f"{settings.baseline}: has {len(charset)} characters {charset!r}; the data has {len(pairs.charset)}: {pairs.charset!r}. Give the data it was trained on with --data."
+        )
     predict, samples = graph_predictor(graph), make_samples(pairs)
     logits = sample_logits(predict, pairs, samples, np.arange(len(samples.target_N)))
     return {
@@ -141,7 +153,9 @@ def example_replies(settings: TinyChat, pairs: Pairs) -> list[dict[str, Any]]:
         for at, i in enumerate(chosen):
             listed = sorted(reply.decode("utf-8", "replace") for reply in pairs.replies[i])
             said = {name: answer[at].decode("utf-8", "replace") for name, answer in answers.items()}
-            shown.append({"kind": kind, "query": queries[at].decode("utf-8", "replace"), "listed": listed, "said": said})
+            shown.append(
+                {"kind": kind, "query": queries[at].decode("utf-8", "replace"), "listed": listed, "said": said}
+            )
     return shown
 
 

@@ -19,7 +19,9 @@ METRICS = (  # key in results.json, split, metric of that split
 CHIP = ("flash_bytes", "sram_bytes", "ms_per_character", "fits", "vectors", "mismatches")
 
 
-def collect(settings: TinyChat, pairs: Pairs, trained: dict[str, dict[str, Any]], shipped: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def collect(
+    settings: TinyChat, pairs: Pairs, trained: dict[str, dict[str, Any]], shipped: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     """Return the results of a run.
 
     trained: metrics by split ("queries-0") and variant; shipped: the chip's row by variant. Accuracies and exact replies in
@@ -53,12 +55,17 @@ def _data(settings: TinyChat, pairs: Pairs) -> dict[str, Any]:
 def _references(seeds: list[int], trained: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     names = trained[f"samples-{seeds[0]}"]["references"]
     return {
-        name: {f"accuracy_{by}": mean(trained[f"{by}-{seed}"]["references"][name] for seed in seeds) for by in ("samples", "queries")}
+        name: {
+            f"accuracy_{by}": mean(trained[f"{by}-{seed}"]["references"][name] for seed in seeds)
+            for by in ("samples", "queries")
+        }
         for name in names
     }
 
 
-def _variant(name: str, seeds: list[int], trained: dict[str, dict[str, Any]], row: dict[str, Any] | None) -> dict[str, Any]:
+def _variant(
+    name: str, seeds: list[int], trained: dict[str, dict[str, Any]], row: dict[str, Any] | None
+) -> dict[str, Any]:
     base, weights = parse_variant(name)
     first = trained[f"samples-{seeds[0]}"][name]
     keep = first["parameters"] / trained[f"samples-{seeds[0]}"].get("baseline", first)["parameters"]
@@ -69,7 +76,19 @@ def _variant(name: str, seeds: list[int], trained: dict[str, dict[str, Any]], ro
         found |= {key: mean(values), f"{key}_each": values}
     if row is None:
         return found | dict.fromkeys(CHIP) | {"note": "float: chips get the integer variants"}
-    return found | {key: row.get(key) for key in (*CHIP, "note", "net_sha256", "characters_measured", "prompts_measured", "first_difference", "example") if key in row or key in CHIP}
+    return found | {
+        key: row.get(key)
+        for key in (
+            *CHIP,
+            "note",
+            "net_sha256",
+            "characters_measured",
+            "prompts_measured",
+            "first_difference",
+            "example",
+        )
+        if key in row or key in CHIP
+    }
 
 
 def choose(results: dict[str, Any]) -> dict[str, Any] | None:
@@ -84,7 +103,13 @@ def choose(results: dict[str, Any]) -> dict[str, Any] | None:
 def describe(results: dict[str, Any]) -> str:
     """Return a paragraph on what the figures say: what shrinking costs, what is scarce, which variant to choose."""
     by_name = {v["name"]: v for v in results["variants"]}
-    sentences = [_on_pruning(by_name), _on_formats(results), _on_references(results), _on_bottleneck(results), _on_choice(results)]
+    sentences = [
+        _on_pruning(by_name),
+        _on_formats(results),
+        _on_references(results),
+        _on_bottleneck(results),
+        _on_choice(results),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -105,7 +130,10 @@ def _on_formats(results: dict[str, Any]) -> str:
     best, smallest = max(integer, key=lambda v: v["accuracy_queries"]), min(integer, key=lambda v: v["weight_bytes"])
     if best is smallest:
         return f"Of the integer nets {best['name']} is both the smallest ({best['weight_bytes']:,} B) and the best."
-    ratio, cost = best["weight_bytes"] / smallest["weight_bytes"], best["accuracy_queries"] - smallest["accuracy_queries"]
+    ratio, cost = (
+        best["weight_bytes"] / smallest["weight_bytes"],
+        best["accuracy_queries"] - smallest["accuracy_queries"],
+    )
     return f"From {best['name']} down to {smallest['name']} the weights shrink {ratio:.1f} times ({best['weight_bytes']:,} to {smallest['weight_bytes']:,} B) for {cost:.1f} points."
 
 
@@ -113,7 +141,9 @@ def _on_references(results: dict[str, Any]) -> str:
     nearest, prefix = (results["references"][name]["accuracy_queries"] for name in ("nearest_15", "prefix_only"))
     above = [v["name"] for v in results["variants"] if v["accuracy_queries"] > nearest]
     known = f"The 15 nearest training samples, which no chip could hold, reach {nearest:.1f} %, the beginning of the reply alone {prefix:.1f} %"
-    return f"{known}; {', '.join(above) if above else 'no variant'} {'is' if len(above) < 2 else 'are'} above the former."
+    return (
+        f"{known}; {', '.join(above) if above else 'no variant'} {'is' if len(above) < 2 else 'are'} above the former."
+    )
 
 
 def _on_bottleneck(results: dict[str, Any]) -> str:

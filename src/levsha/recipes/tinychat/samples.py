@@ -23,19 +23,19 @@ class Corpus:
         self.samples: Samples = make_samples(pairs)
 
     @cached_property
-    def query_counts_QB(self) -> np.ndarray:
+    def query_counts(self) -> np.ndarray:
         """Hashed counts of every unique query."""
         return count_queries(list(self.pairs.unique_queries))
 
     @cached_property
-    def context_counts_NB(self) -> np.ndarray:
+    def context_counts(self) -> np.ndarray:
         """Hashed counts of every sample's context."""
         return CONTEXT_NGRAMS.run(self.samples.context_NL.astype(np.int64)).astype(np.uint8)
 
     def inputs(self, index: np.ndarray) -> Tensor:
         """Return the clean inputs (N, 256) of the chosen samples."""
-        query = self.query_counts_QB[self.samples.query_N[index]]
-        return torch.from_numpy(np.concatenate([query, self.context_counts_NB[index]], 1)).float()
+        query = self.query_counts[self.samples.query_N[index]]
+        return torch.from_numpy(np.concatenate([query, self.context_counts[index]], 1)).float()
 
 
 def count_queries(queries: list[bytes]) -> np.ndarray:
@@ -46,16 +46,25 @@ def count_queries(queries: list[bytes]) -> np.ndarray:
 class ChatBatches:
     """Batches of training samples; part of each has a noisy query."""
 
-    def __init__(self, corpus: Corpus, train: np.ndarray, batch: int, noisy_queries: int, clean: float, label_smoothing: float, seed: int) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        train: np.ndarray,
+        batch: int,
+        noisy_queries: int,
+        clean: float,
+        label_smoothing: float,
+        seed: int,
+    ) -> None:
         samples, classes = corpus.samples, len(corpus.pairs.charset)
         self.batch, self.clean, self.seed = min(batch, len(train)), clean, seed
         self.query = torch.from_numpy(samples.query_N[train])
-        self.context = torch.from_numpy(corpus.context_counts_NB[train]).float()
+        self.context = torch.from_numpy(corpus.context_counts[train]).float()
         hot = torch.nn.functional.one_hot(torch.from_numpy(samples.target_N[train]), classes).float()
         self.target = hot * (1 - label_smoothing) + label_smoothing / classes
         used = np.unique(samples.query_N[train])
         rng = random.Random(seed)
-        table = np.repeat(corpus.query_counts_QB[None], noisy_queries + 1, 0)  # the first copy stays clean
+        table = np.repeat(corpus.query_counts[None], noisy_queries + 1, 0)  # the first copy stays clean
         for row in table[1:]:
             row[used] = count_queries([noisy(corpus.pairs.unique_queries[i], rng) for i in used])
         self.table = torch.from_numpy(table).float().view(-1, BUCKETS)

@@ -98,12 +98,20 @@ class TinyChat:
         """Raise LevshaError for a setting that cannot work, before anything is written."""
         for name in self.variants:
             parse_variant(name)
-        limits = {"splits": (1, 100), "vectors": (1, 1_000_000), "prompts": (1, 10_000), "jobs": (0, 256), "seed": (0, 1 << 30)}
+        limits = {
+            "splits": (1, 100),
+            "vectors": (1, 1_000_000),
+            "prompts": (1, 10_000),
+            "jobs": (0, 256),
+            "seed": (0, 1 << 30),
+        }
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise LevshaError(f"--{name}: is {getattr(self, name)}; allowed are {low} to {high}.")
         if not self.hidden or min(self.hidden) < 2 or max(self.hidden) > 4096:
-            raise LevshaError(f"--hidden: is {' '.join(map(str, self.hidden))}; give one or more layers of 2 to 4096 neurons.")
+            raise LevshaError(
+                f"--hidden: is {' '.join(map(str, self.hidden))}; give one or more layers of 2 to 4096 neurons."
+            )
         if not 0 < self.prune.keep <= 1:
             raise LevshaError(f"--prune.keep: is {self.prune.keep}; allowed is more than 0, up to 1.")
         self.train.check("train")
@@ -124,7 +132,9 @@ def parse_variant(name: str) -> tuple[str, str | None]:
     """
     base, dash, weights = name.partition("-")
     if base not in BASES or (dash and weights not in FORMATS):
-        raise LevshaError(f"variant {name!r}: unknown; write {' or '.join(BASES)}, and with a dash one of {', '.join(FORMATS)}.")
+        raise LevshaError(
+            f"variant {name!r}: unknown; write {' or '.join(BASES)}, and with a dash one of {', '.join(FORMATS)}."
+        )
     return base, find_format(weights).name if dash else None
 
 

@@ -21,13 +21,22 @@ from levsha.recipes.tinychat.settings import TinyChat
 from levsha.recipes.tinychat.vectors import check_vectors, prompts
 from levsha.store import graph_hash
 from levsha.targets import TARGETS, Host, Outcome, Target, Uno
+from levsha.targets.uno import CLOCK_HZ, RAM_BYTES
 from levsha.targets.uno.chat import ChatImage, build_chat, character_cycles, save_chat
 
 LIMITS = ChatLimits(QUERY_BYTES, QUERY_CUT, RESPONSE_BYTES)
 SHIP_VERSION = 1  # raise it when a row would come out differently from the same net
 
 
-def ship(settings: TinyChat, pairs: Pairs, seen: np.ndarray, unseen: np.ndarray, graph: Graph, name: str, say: Callable[[str], None]) -> dict[str, Any]:
+def ship(
+    settings: TinyChat,
+    pairs: Pairs,
+    seen: np.ndarray,
+    unseen: np.ndarray,
+    graph: Graph,
+    name: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     """Build, check and measure one integer net for the recipe's target; return its row of the table."""
     target = TARGETS[settings.target]
     folder = settings.out / "firmware" / name
@@ -37,16 +46,28 @@ def ship(settings: TinyChat, pairs: Pairs, seen: np.ndarray, unseen: np.ndarray,
     say("building")
     with tempfile.TemporaryDirectory() as scratch:
         if not isinstance(target, Uno):
-            return row | _nothing("") | check_net(graph, target, check_vectors(pairs, make_samples(pairs), settings.vectors, settings.seed))
+            return (
+                row
+                | _nothing("")
+                | check_net(graph, target, check_vectors(pairs, make_samples(pairs), settings.vectors, settings.seed))
+            )
         image = build_chat(graph, LIMITS, f"tinychat {name}", Path(scratch))
-        row |= {"flash_bytes": image.firmware.flash_bytes, "sram_bytes": None, "ms_per_character": None, "fits": False, "note": image.room}
+        row |= {
+            "flash_bytes": image.firmware.flash_bytes,
+            "sram_bytes": None,
+            "ms_per_character": None,
+            "fits": False,
+            "note": image.room,
+        }
         if image.room:
             shutil.rmtree(folder, ignore_errors=True)  # of an earlier net that did fit
             return row | {"note": f"does not fit: {image.room}"}
         say("typing prompts")
         measured, typed_stack = _measure(image, prompts(pairs, seen, unseen, settings.prompts, settings.seed))
         say("comparing vectors")
-        checked, stack = check_chat(image, graph, target, check_vectors(pairs, make_samples(pairs), settings.vectors, settings.seed))
+        checked, stack = check_chat(
+            image, graph, target, check_vectors(pairs, make_samples(pairs), settings.vectors, settings.seed)
+        )
         row |= measured | checked | _sram(image.firmware.static_bytes + max(typed_stack, stack))
         if row["fits"]:
             save_chat(image, graph, LIMITS, f"tinychat {name}", folder)
@@ -59,8 +80,12 @@ def _nothing(note: str) -> dict[str, Any]:
 
 
 def _sram(used: int) -> dict[str, Any]:
-    over = used - Uno.ram_bytes
-    return {"sram_bytes": used, "fits": over <= 0, "note": f"does not fit: SRAM {over} B over {Uno.ram_bytes}" if over > 0 else ""}
+    over = used - RAM_BYTES
+    return {
+        "sram_bytes": used,
+        "fits": over <= 0,
+        "note": f"does not fit: SRAM {over} B over {RAM_BYTES}" if over > 0 else "",
+    }
 
 
 def _measure(image: ChatImage, lines: list[str]) -> tuple[dict[str, Any], int]:
@@ -68,8 +93,10 @@ def _measure(image: ChatImage, lines: list[str]) -> tuple[dict[str, Any], int]:
     outcome, _ = image.converse(lines)
     difference = compare(image.firmware.graph, outcome)
     if difference.mismatches:
-        raise LevshaError(f"uno: the conversation differs from the interpreter: {difference.example}. This is a fault of Levsha; please report it.")
-    ms = character_cycles(outcome) * 1000 / Uno.clock_hz
+        raise LevshaError(
+            f"uno: the conversation differs from the interpreter: {difference.example}. This is a fault of Levsha; please report it."
+        )
+    ms = character_cycles(outcome) * 1000 / CLOCK_HZ
     row = {
         "ms_per_character": {"min": float(ms.min()), "mean": float(ms.mean()), "max": float(ms.max())},
         "characters_measured": len(ms),
@@ -78,7 +105,9 @@ def _measure(image: ChatImage, lines: list[str]) -> tuple[dict[str, Any], int]:
     return row, outcome.stack_bytes or 0
 
 
-def check_chat(image: ChatImage, graph: Graph, target: Target, inputs: dict[str, np.ndarray]) -> tuple[dict[str, Any], int]:
+def check_chat(
+    image: ChatImage, graph: Graph, target: Target, inputs: dict[str, np.ndarray]
+) -> tuple[dict[str, Any], int]:
     """Compare the very firmware that ships with the interpreter; return what was found, and the deepest stack."""
     outcome = image.check(inputs)
     return _compared(graph, target, inputs, outcome), outcome.stack_bytes or 0
@@ -102,11 +131,16 @@ def write_certificate(out: Path, name: str, graph: Graph, target: Target, row: d
     """Write the certificate of a check that was made; return its path."""
     comparison = {key: row[key] for key in ("flash_bytes", "sram_bytes") if key in row}
     path = out / "certificates" / f"{name}-{target.name}.json"
-    write_file(path, json.dumps(certificate(graph, target, row["vectors"], row["mismatches"], seed, comparison), indent=2) + "\n")
+    write_file(
+        path,
+        json.dumps(certificate(graph, target, row["vectors"], row["mismatches"], seed, comparison), indent=2) + "\n",
+    )
     return path
 
 
-def check_saved(out: Path, name: str, graph: Graph, pairs: Pairs, target: Target, vectors: int, seed: int) -> dict[str, Any]:
+def check_saved(
+    out: Path, name: str, graph: Graph, pairs: Pairs, target: Target, vectors: int, seed: int
+) -> dict[str, Any]:
     """Check a saved net on a target again, on new vectors, and write its certificate."""
     inputs = check_vectors(pairs, make_samples(pairs), vectors, seed)
     if isinstance(target, Host):
@@ -115,6 +149,8 @@ def check_saved(out: Path, name: str, graph: Graph, pairs: Pairs, target: Target
         with tempfile.TemporaryDirectory() as scratch:
             image = build_chat(graph, LIMITS, f"tinychat {name}", Path(scratch))
             if image.room:
-                raise LevshaError(f"{name}: does not fit {target.name}: {image.room}; nothing was checked. Choose another variant.")
+                raise LevshaError(
+                    f"{name}: does not fit {target.name}: {image.room}; nothing was checked. Choose another variant."
+                )
             row = check_chat(image, graph, target, inputs)[0] | {"flash_bytes": image.firmware.flash_bytes}
     return row | {"certificate": str(write_certificate(out, name, graph, target, row, seed))}

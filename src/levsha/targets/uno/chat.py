@@ -17,7 +17,7 @@ from levsha.ir import Graph
 from levsha.targets.base import Outcome, call
 from levsha.targets.uno.firmware import arduino_sketch, chat_firmware
 from levsha.targets.uno.simulate import Area, Transcript, command
-from levsha.targets.uno.target import Firmware, Uno
+from levsha.targets.uno.target import FLASH_BYTES, RAM_BYTES, Firmware, Uno
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class ChatImage:
     @property
     def room(self) -> str:
         """Return '' where flash and static SRAM fit the chip, else by how much they do not."""
-        flash, static = self.firmware.flash_bytes - Uno.flash_bytes, self.firmware.static_bytes - Uno.ram_bytes
-        over = [f"flash {flash} B over {Uno.flash_bytes}"] if flash > 0 else []
-        return ", ".join(over + ([f"SRAM {static} B over {Uno.ram_bytes}"] if static >= 0 else []))
+        flash, static = self.firmware.flash_bytes - FLASH_BYTES, self.firmware.static_bytes - RAM_BYTES
+        over = [f"flash {flash} B over {FLASH_BYTES}"] if flash > 0 else []
+        return ", ".join(over + ([f"SRAM {static} B over {RAM_BYTES}"] if static >= 0 else []))
 
     def check(self, inputs: Mapping[str, np.ndarray]) -> Outcome:
         """Run vectors through the very firmware that ships."""
@@ -77,7 +77,9 @@ class Conversation:
 
     def __init__(self, elf: Path) -> None:
         words = command(elf, [Area(0x100, 0, stage=1)], [])  # an empty area: only to say that there are two stages
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self._until_ready()
 
     def __enter__(self) -> Conversation:

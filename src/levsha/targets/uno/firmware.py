@@ -18,8 +18,14 @@ def bare_main(graph: Graph) -> str:
     """Return a main that runs every stage over and over, for a simulator to put vectors in."""
     runs = []
     for stage, name in enumerate(graph.inputs):
-        runs += [f"        LEVSHA_MARK({0x10 + stage});", f"        {stage_function(name)}();", f"        LEVSHA_MARK({0x20 + stage});"]
-    return "\n".join([MARK, '#include "net.h"', "int main(void)", "{", *_visible(graph), "    for (;;) {", *runs, "    }", "}", ""])
+        runs += [
+            f"        LEVSHA_MARK({0x10 + stage});",
+            f"        {stage_function(name)}();",
+            f"        LEVSHA_MARK({0x20 + stage});",
+        ]
+    return "\n".join(
+        [MARK, '#include "net.h"', "int main(void)", "{", *_visible(graph), "    for (;;) {", *runs, "    }", "}", ""]
+    )
 
 
 def chat_firmware(graph: Graph, limits: ChatLimits, title: str) -> dict[str, str]:

@@ -72,7 +72,9 @@ def runner() -> Path:
     return path
 
 
-def command(elf: Path, inputs: Iterable[Area], outputs: Iterable[Area], vectors: Path | None = None, count: int = 0) -> list[str]:
+def command(
+    elf: Path, inputs: Iterable[Area], outputs: Iterable[Area], vectors: Path | None = None, count: int = 0
+) -> list[str]:
     """Return the runner's command line."""
     words = [str(runner()), str(elf), "-c", str(MOST_CYCLES)]
     for area in inputs:
@@ -104,3 +106,10 @@ def _transcript(words: list[str], typed: str) -> Transcript:
         why = done.stderr.decode(errors="replace").strip() or transcript.reason
         raise LevshaError(f"uno simulator: the firmware did not finish ({why}).")
     return transcript
+
+
+if __name__ == "__main__":  # make setup compiles the runner, so that the first measurement need not
+    try:
+        runner()
+    except LevshaError as error:
+        print(f"setup: {error}")

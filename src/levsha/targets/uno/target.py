@@ -14,6 +14,9 @@ from levsha.targets.base import Outcome, Target, Tool, call, pack_inputs, unpack
 from levsha.targets.uno.firmware import bare_main
 from levsha.targets.uno.simulate import Area, Transcript, run_lines, run_vectors
 
+FLASH_BYTES = 32_256  # beside the boot loader
+RAM_BYTES = 2_048
+CLOCK_HZ = 16_000_000
 FLAGS = (
     "-std=c99", "-mmcu=atmega328p", "-DF_CPU=16000000UL", "-Os", "-Wall", "-Wextra", "-Werror",
     "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-mcall-prologues",
@@ -78,9 +81,9 @@ class Uno(Target):
         Tool("/usr/include/simavr/sim_avr.h", "libsimavr-dev"),
         Tool("/usr/include/libelf.h", "libelf-dev"),
     )
-    flash_bytes = 32_256
-    ram_bytes = 2_048
-    clock_hz = 16_000_000
+    flash_bytes = FLASH_BYTES
+    ram_bytes = RAM_BYTES
+    clock_hz = CLOCK_HZ
 
     def build(self, graph: Graph, main: Path) -> Firmware:
         """Compile and link `main` (a C file that includes the net's header) beside it, whatever its size."""

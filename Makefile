@@ -1,0 +1,35 @@
+# make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
+.PHONY: demo check setup campaign full lint test golden
+
+PYTHON := .venv/bin/python
+LEVSHA := .venv/bin/levsha
+ARGS ?=
+
+demo: setup
+	$(LEVSHA) run tinychat --preset quick $(ARGS)
+	@for line in "hello" "who are you" "do you like tea" "what is your chip"; do \
+	    printf '\n> %s\n' "$$line"; $(LEVSHA) chat runs/tinychat --target uno --say "$$line" || $(LEVSHA) chat runs/tinychat --say "$$line"; done
+
+check: setup lint test
+
+setup:
+	@bash scripts/setup.sh
+
+lint:
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+
+test:
+	$(PYTHON) -m pytest -n 2 -m "not campaign"
+
+campaign: setup
+	$(PYTHON) -m pytest -n 2 -m campaign
+
+# The recipe that reaches the figures in README: three splits of each kind.
+full: setup
+	$(LEVSHA) run tinychat --preset full --out runs/full $(ARGS)
+
+# Writes the exact byte and cycle counts, and the golden C, that the tests compare with; look at the difference before a commit.
+golden: setup
+	$(PYTHON) tests/write_golden.py

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what Levsha needs and is quick when nothing is missing: system packages, .venv, pinned requirements, the simulator
+# runner.  Without a toolchain Levsha still trains, shrinks and interprets; the table then says what was not measured.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(gcc libc6-dev gcc-avr avr-libc binutils-avr libsimavr-dev libelf-dev arduino-core-avr python3-venv)
+missing=()
+for package in "${packages[@]}"; do
+    case "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" in *" installed") ;; *) missing+=("$package") ;; esac
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
+    if command -v apt-get >/dev/null && "${sudo[@]}" true 2>/dev/null; then
+        echo "setup: installing ${missing[*]}"
+        { "${sudo[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null ||
+            echo "setup: apt-get failed; going on without ${missing[*]}" >&2
+    else
+        echo "setup: going on without ${missing[*]}; to get them: sudo apt-get install ${missing[*]}" >&2
+    fi
+fi
+
+wanted=$(cat constraints.txt pyproject.toml scripts/setup.sh | sha256sum)
+if [ "$(cat .venv/.setup-done 2>/dev/null)" != "$wanted" ]; then
+    python=$(command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+    case "$($python -c 'import sys; print(sys.version_info >= (3, 11))')" in True) ;; *)
+        echo "setup: Python 3.11 or newer is needed; found $($python --version)" >&2; exit 2 ;;
+    esac
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    echo "setup: installing pinned Python packages into .venv"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+    echo "$wanted" > .venv/.setup-done
+fi
+
+.venv/bin/python -m levsha.targets.uno.simulate || true   # compiles the runner once, into the user's cache folder
