@@ -22,10 +22,11 @@ fi
 
 wanted=$(cat constraints.txt pyproject.toml scripts/setup.sh | sha256sum)
 if [ "$(cat .venv/.setup-done 2>/dev/null)" != "$wanted" ]; then
-    python=$(command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
-    case "$($python -c 'import sys; print(sys.version_info >= (3, 11))')" in True) ;; *)
-        echo "setup: Python 3.11 or newer is needed; found $($python --version)" >&2; exit 2 ;;
-    esac
+    python=
+    for candidate in python3 python3.11 python3.12 python3.13; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$candidate; break; fi
+    done
+    if [ -z "$python" ]; then echo "setup: Python 3.11 or newer is needed; found $(python3 --version 2>&1)" >&2; exit 2; fi
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     echo "setup: installing pinned Python packages into .venv"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
