@@ -33,4 +33,6 @@ if [ "$(cat .venv/.setup-done 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" > .venv/.setup-done
 fi
 
-.venv/bin/python -m levsha.targets.uno.simulate || true   # compiles the runner once, into the user's cache folder
+# Compiles the simulator's runner once, into the user's cache folder, so that the first measurement need not.
+.venv/bin/python -c 'from levsha.targets.uno.simulate import runner; runner()' 2>/dev/null ||
+    echo "setup: the simulator was not built (gcc, libsimavr-dev or libelf-dev is missing): nothing will be measured" >&2

@@ -17,7 +17,8 @@ from levsha.jobs import Job, News, say
 from levsha.recipes.tinychat.net import read_z80ai
 from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.settings import TinyChat, parse_variant
-from levsha.recipes.tinychat.ship import SHIP_VERSION, ship
+from levsha.recipes.tinychat.ship import SHIP_VERSION, Trial, ship
+from levsha.recipes.tinychat.vectors import check_vectors, prompts
 from levsha.store import graph_hash, load_graph, read_safetensors
 from levsha.targets import TARGETS
 
@@ -113,7 +114,11 @@ def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
     decides += [TARGETS[settings.target].missing()]
     row: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     if row.get("decides") != decides or (row["fits"] and not firmware.exists()):
-        row = ship(settings, pairs, seen, unseen, graph, name, report) | {"decides": decides}
+        trial = Trial(
+            prompts(pairs, seen, unseen, settings.prompts, settings.seed),
+            check_vectors(pairs, samples, settings.vectors, settings.seed),
+        )
+        row = ship(settings, trial, graph, name, report) | {"decides": decides}
         write_file(kept, json.dumps(row))
     say(News(name, 3, row["note"] or "done"))
     return row

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +20,49 @@ from levsha.evidence.check import certificate, compare, find_first_difference
 from levsha.files import write_file
 from levsha.ir import Graph
 from levsha.recipes.tinychat.settings import TinyChat
-from levsha.recipes.tinychat.vectors import check_vectors, prompts
+from levsha.recipes.tinychat.vectors import check_vectors
 from levsha.store import graph_hash
-from levsha.targets import TARGETS, Host, Outcome, Target, Uno
-from levsha.targets.uno import CLOCK_HZ, RAM_BYTES
-from levsha.targets.uno.chat import ChatImage, build_chat, character_cycles, save_chat
+from levsha.targets import TARGETS, Outcome, Target, Uno
+from levsha.targets.uno import CLOCK_HZ, RAM_BYTES, Firmware
+from levsha.targets.uno.chat import build_chat, character_cycles, save_chat
 
 LIMITS = ChatLimits(QUERY_BYTES, QUERY_CUT, RESPONSE_BYTES)
 SHIP_VERSION = 1  # raise it when a row would come out differently from the same net
 
 
-def ship(
-    settings: TinyChat,
-    pairs: Pairs,
-    seen: np.ndarray,
-    unseen: np.ndarray,
-    graph: Graph,
-    name: str,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Trial:
+    """What a net on a chip goes through: lines typed into its chat, to measure it, and vectors, to compare it."""
+
+    lines: list[str]
+    vectors: dict[str, np.ndarray]
+
+
+def ship(settings: TinyChat, trial: Trial, graph: Graph, name: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Build, check and measure one integer net for the recipe's target; return its row of the table."""
     target = TARGETS[settings.target]
-    folder = settings.out / "firmware" / name
     row: dict[str, Any] = {"target": target.name, "net_sha256": graph_hash(graph), "vectors": 0, "mismatches": None}
     if target.missing():
         return row | _nothing(f"not measured: {target.missing()}")
+    if not isinstance(target, Uno):
+        say("comparing vectors")
+        return row | _nothing("") | check_net(graph, target, trial.vectors)
     say("building")
     with tempfile.TemporaryDirectory() as scratch:
-        if not isinstance(target, Uno):
-            return (
-                row
-                | _nothing("")
-                | check_net(graph, target, check_vectors(pairs, make_samples(pairs), settings.vectors, settings.seed))
-            )
-        image = build_chat(graph, LIMITS, f"tinychat {name}", Path(scratch))
-        row |= {
-            "flash_bytes": image.firmware.flash_bytes,
-            "sram_bytes": None,
-            "ms_per_character": None,
-            "fits": False,
-            "note": image.room,
-        }
-        if image.room:
-            shutil.rmtree(folder, ignore_errors=True)  # of an earlier net that did fit
-            return row | {"note": f"does not fit: {image.room}"}
+        firmware = build_chat(graph, LIMITS, f"tinychat {name}", Path(scratch))
+        row |= _nothing("") | {"flash_bytes": firmware.flash_bytes, "fits": False}
+        folder = settings.out / "firmware" / name
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier net's must not stay if this one does not fit
+        if firmware.excess:
+            return row | {"note": f"does not fit: {firmware.excess}"}
         say("typing prompts")
-        measured, typed_stack = _measure(image, prompts(pairs, seen, unseen, settings.prompts, settings.seed))
+        measured, typed_stack = _measure(firmware, trial.lines)
         say("comparing vectors")
-        checked, stack = check_chat(
-            image, graph, target, check_vectors(pairs, make_samples(pairs), settings.vectors, settings.seed)
-        )
-        row |= measured | checked | _sram(image.firmware.static_bytes + max(typed_stack, stack))
+        checked, stack = check_chat(firmware, graph, target, trial.vectors)
+        row |= measured | checked | _sram(firmware.static_bytes + max(typed_stack, stack))
         if row["fits"]:
-            save_chat(image, graph, LIMITS, f"tinychat {name}", folder)
+            save_chat(firmware, LIMITS, f"tinychat {name}", folder)
+            row["firmware_sha256"] = _digest(folder / "firmware.elf")
             write_certificate(settings.out, name, graph, target, row, settings.seed)
     return row
 
@@ -88,10 +80,10 @@ def _sram(used: int) -> dict[str, Any]:
     }
 
 
-def _measure(image: ChatImage, lines: list[str]) -> tuple[dict[str, Any], int]:
+def _measure(firmware: Firmware, lines: list[str]) -> tuple[dict[str, Any], int]:
     """Cycles of every character of real answers, and the deepest stack; what was said must be what the interpreter says."""
-    outcome, _ = image.converse(lines)
-    difference = compare(image.firmware.graph, outcome)
+    outcome, _ = firmware.lines(lines)
+    difference = compare(firmware.graph, outcome)
     if difference.mismatches:
         raise LevshaError(
             f"uno: the conversation differs from the interpreter: {difference.example}. This is a fault of Levsha; please report it."
@@ -106,10 +98,10 @@ def _measure(image: ChatImage, lines: list[str]) -> tuple[dict[str, Any], int]:
 
 
 def check_chat(
-    image: ChatImage, graph: Graph, target: Target, inputs: dict[str, np.ndarray]
+    firmware: Firmware, graph: Graph, target: Target, inputs: dict[str, np.ndarray]
 ) -> tuple[dict[str, Any], int]:
     """Compare the very firmware that ships with the interpreter; return what was found, and the deepest stack."""
-    outcome = image.check(inputs)
+    outcome = firmware.vectors(inputs)
     return _compared(graph, target, inputs, outcome), outcome.stack_bytes or 0
 
 
@@ -129,7 +121,7 @@ def _compared(graph: Graph, target: Target, inputs: dict[str, np.ndarray], outco
 
 def write_certificate(out: Path, name: str, graph: Graph, target: Target, row: dict[str, Any], seed: int) -> Path:
     """Write the certificate of a check that was made; return its path."""
-    comparison = {key: row[key] for key in ("flash_bytes", "sram_bytes") if key in row}
+    comparison = {key: row[key] for key in ("flash_bytes", "sram_bytes", "firmware_sha256") if key in row}
     path = out / "certificates" / f"{name}-{target.name}.json"
     write_file(
         path,
@@ -141,16 +133,21 @@ def write_certificate(out: Path, name: str, graph: Graph, target: Target, row: d
 def check_saved(
     out: Path, name: str, graph: Graph, pairs: Pairs, target: Target, vectors: int, seed: int
 ) -> dict[str, Any]:
-    """Check a saved net on a target again, on new vectors, and write its certificate."""
+    """Check a saved net on a target again, on new vectors, and write its certificate; on the UNO, the saved firmware."""
     inputs = check_vectors(pairs, make_samples(pairs), vectors, seed)
-    if isinstance(target, Host):
-        row = check_net(graph, target, inputs)
+    elf = out / "firmware" / name / "firmware.elf"
+    if isinstance(target, Uno):
+        if not elf.exists():
+            raise LevshaError(f"{name}: has no firmware for {target.name} in {out}; make it with levsha run.")
+        firmware = target.load(elf, graph)
+        row = check_chat(firmware, graph, target, inputs)[0] | {
+            "flash_bytes": firmware.flash_bytes,
+            "firmware_sha256": _digest(elf),
+        }
     else:
-        with tempfile.TemporaryDirectory() as scratch:
-            image = build_chat(graph, LIMITS, f"tinychat {name}", Path(scratch))
-            if image.room:
-                raise LevshaError(
-                    f"{name}: does not fit {target.name}: {image.room}; nothing was checked. Choose another variant."
-                )
-            row = check_chat(image, graph, target, inputs)[0] | {"flash_bytes": image.firmware.flash_bytes}
+        row = check_net(graph, target, inputs)
     return row | {"certificate": str(write_certificate(out, name, graph, target, row, seed))}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

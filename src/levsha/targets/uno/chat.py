@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +15,14 @@ from levsha.ir import Graph
 from levsha.targets.base import Outcome, call
 from levsha.targets.uno.firmware import arduino_sketch, chat_firmware
 from levsha.targets.uno.simulate import Area, Transcript, command
-from levsha.targets.uno.target import FLASH_BYTES, RAM_BYTES, Firmware, Uno
+from levsha.targets.uno.target import Firmware, Uno
 
 
-@dataclass(frozen=True)
-class ChatImage:
-    """A chat firmware and the sources it was built from, by file name."""
-
-    firmware: Firmware
-    sources: dict[str, str]
-
-    @property
-    def room(self) -> str:
-        """Return '' where flash and static SRAM fit the chip, else by how much they do not."""
-        flash, static = self.firmware.flash_bytes - FLASH_BYTES, self.firmware.static_bytes - RAM_BYTES
-        over = [f"flash {flash} B over {FLASH_BYTES}"] if flash > 0 else []
-        return ", ".join(over + ([f"SRAM {static} B over {RAM_BYTES}"] if static >= 0 else []))
-
-    def check(self, inputs: Mapping[str, np.ndarray]) -> Outcome:
-        """Run vectors through the very firmware that ships."""
-        return self.firmware.vectors(inputs)
-
-    def converse(self, lines: list[str]) -> tuple[Outcome, str]:
-        """Type lines over the serial line; return every step of the net and the text that came back."""
-        return self.firmware.lines(lines)
-
-
-def build_chat(graph: Graph, limits: ChatLimits, title: str, folder: Path) -> ChatImage:
+def build_chat(graph: Graph, limits: ChatLimits, title: str, folder: Path) -> Firmware:
     """Write the chat firmware's sources into `folder` and build it there."""
-    sources = chat_firmware(graph, limits, title)
-    for name, text in sources.items():
+    for name, text in chat_firmware(graph, limits, title).items():
         write_file(folder / name, text)
-    return ChatImage(Uno().build(graph, folder / "firmware.c"), sources)
+    return Uno().build(graph, folder / "firmware.c")
 
 
 def character_cycles(outcome: Outcome) -> np.ndarray:
@@ -57,18 +31,17 @@ def character_cycles(outcome: Outcome) -> np.ndarray:
     return outcome.cycles.sum(1)
 
 
-def save_chat(image: ChatImage, graph: Graph, limits: ChatLimits, title: str, folder: Path) -> None:
+def save_chat(firmware: Firmware, limits: ChatLimits, title: str, folder: Path) -> None:
     """Write firmware (ELF, Intel HEX, sources) and the Arduino sketch folder."""
-    elf = image.firmware.elf
     with tempfile.TemporaryDirectory() as scratch:
         hex_path = Path(scratch, "firmware.hex")
-        call(["avr-objcopy", "-O", "ihex", "-R", ".eeprom", str(elf), str(hex_path)], "uno")
+        call(["avr-objcopy", "-O", "ihex", "-R", ".eeprom", str(firmware.elf), str(hex_path)], "uno")
         write_file(folder / "firmware.hex", hex_path.read_bytes())
-    write_file(folder / "firmware.elf", elf.read_bytes())
-    for name, text in image.sources.items():
+    write_file(folder / "firmware.elf", firmware.elf.read_bytes())
+    for name, text in chat_firmware(firmware.graph, limits, title).items():
         write_file(folder / name, text)
-    sketch = folder.name.replace("-", "_")
-    for name, text in arduino_sketch(graph, limits, title, sketch).items():
+    sketch = folder.name.replace("-", "_")  # the IDE wants the folder and its .ino to share one plain name
+    for name, text in arduino_sketch(firmware.graph, limits, title, sketch).items():
         write_file(folder / sketch / name, text)
 
 

@@ -106,10 +106,3 @@ def _transcript(words: list[str], typed: str) -> Transcript:
         why = done.stderr.decode(errors="replace").strip() or transcript.reason
         raise LevshaError(f"uno simulator: the firmware did not finish ({why}).")
     return transcript
-
-
-if __name__ == "__main__":  # make setup compiles the runner, so that the first measurement need not
-    try:
-        runner()
-    except LevshaError as error:
-        print(f"setup: {error}")

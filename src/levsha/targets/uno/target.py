@@ -34,6 +34,13 @@ class Firmware:
     flash_bytes: int
     static_bytes: int
 
+    @property
+    def excess(self) -> str:
+        """Return '' where flash and static SRAM fit the chip, else by how much they do not."""
+        flash, static = self.flash_bytes - FLASH_BYTES, self.static_bytes - RAM_BYTES
+        over = [f"flash {flash} B over {FLASH_BYTES}"] if flash > 0 else []
+        return ", ".join(over + ([f"SRAM {static} B over {RAM_BYTES}"] if static >= 0 else []))
+
     def vectors(self, inputs: Mapping[str, np.ndarray]) -> Outcome:
         """Run a batch, each vector's inputs put into SRAM as the firmware reaches the stage that reads them."""
         return self._outcome(run_vectors(self.elf, *self._areas(), pack_inputs(self.graph, inputs)))
@@ -90,6 +97,10 @@ class Uno(Target):
         self.require()
         elf = main.with_suffix(".elf")
         call(["avr-gcc", *FLAGS, *ANY_SIZE, "-o", elf.name, main.name], "uno", cwd=main.parent)
+        return self.load(elf, graph)
+
+    def load(self, elf: Path, graph: Graph) -> Firmware:
+        """Return a firmware that was built before."""
         sizes = call(["avr-size", str(elf)], "uno").splitlines()[1].split()
         text, data, bss = map(int, sizes[:3])
         return Firmware(elf, graph, text + data, data + bss)
