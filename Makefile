@@ -32,4 +32,4 @@ full: setup
 
 # Writes the exact byte and cycle counts, and the golden C, that the tests compare with; look at the difference before a commit.
 golden: setup
-	$(PYTHON) tests/write_golden.py
+	$(PYTHON) -m tests.write_golden

@@ -37,9 +37,9 @@ class Dense(Op):
         if hi > allowed or lo < -allowed - 1:
             reached = hi if hi > allowed else lo
             raise LevshaError(
-                f"a sum can reach {reached:,}; int{self.sum_bits} allows {allowed:,}. {count} inputs in {x_.lo}..{x_.hi}, "
-                f"weights {self.weight_OI.min()}..{self.weight_OI.max()}. Use activations of fewer bits, fewer inputs, a "
-                f"narrower format such as binary, or sum_bits=32.".replace(",", " ", 1)
+                f"a sum can reach {_grouped(reached)}; int{self.sum_bits} allows {_grouped(allowed)}. {count} inputs in "
+                f"{x_.lo}..{x_.hi}, weights {self.weight_OI.min()}..{self.weight_OI.max()}. Use activations of fewer bits, "
+                f"fewer inputs, a narrower format such as binary, or sum_bits=32."
             )
         return Value((outputs,), lo, hi)
 
@@ -117,6 +117,10 @@ class Dense(Op):
                 outputs = int(rng.integers(1, 20))
                 weight_OI = rng.choice(weight_format.grid, (outputs, value.size))
                 yield Graph({"x": value}, (cls(name="y", inputs=("x",), weight_OI=weight_OI, format=weight_format),))
+
+
+def _grouped(number: int) -> str:
+    return f"{number:_}".replace("_", " ")
 
 
 def _c_block(name: str, weights: Format, x_type: str, sum_type: str) -> str:

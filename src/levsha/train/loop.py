@@ -161,6 +161,7 @@ def train(
     torch.set_num_threads(1)
     step = Step(mlp, schedule, quantisation, seed)
     total, done, history = schedule.epochs * len(batches), 0, []
+    average = step.parameters.all.clone()
     for epoch in range(schedule.epochs):
         loss, count = torch.zeros(()), 0
         for x, target in batches.epoch(epoch):
@@ -173,6 +174,8 @@ def train(
             step.backward(logits, target)
             done += 1
             step.parameters.adamw(schedule.rate * schedule.factor(done, total), schedule.weight_decay)
+            if schedule.average:
+                average.lerp_(step.parameters.all, 1 - min(schedule.average, done / (done + 10)))
         history.append(float(loss) / max(1, count))
         if not math.isfinite(history[-1]):
             raise LevshaError(
@@ -181,6 +184,8 @@ def train(
         if report:
             report(epoch, history[-1])
     p = step.parameters
+    if schedule.average:
+        p.all.copy_(average)
     weight, gamma, beta = ([part.clone() for part in parts] for parts in (p.weight, p.gamma, p.beta))
     return replace(mlp, weight_OI=weight, gamma_O=gamma, beta_O=beta, mean_O=[], var_O=[]), history
 

@@ -75,29 +75,31 @@ def lower_mlp(
     return layers
 
 
-def _reach(weight_OI: np.ndarray, largest_in: int | None, input_total: int) -> np.ndarray:
-    """The largest magnitude that each channel's sum can have."""
+def _reach(weight_OI: np.ndarray, largest_in: int | None, input_total: int) -> int:
+    """The largest magnitude that any channel's sum can have."""
     if largest_in is None:
-        return np.abs(weight_OI).max(1) * input_total
-    return np.maximum(np.maximum(weight_OI, 0).sum(1), np.maximum(-weight_OI, 0).sum(1)) * largest_in
+        return int(np.abs(weight_OI).max()) * input_total
+    return int(max(np.maximum(weight_OI, 0).sum(1).max(), np.maximum(-weight_OI, 0).sum(1).max())) * largest_in
 
 
 def _top(quantisation: Quantisation, next_weight: Tensor, sum_bits: int) -> int:
     integers = quantisation.weights(next_weight)[0].numpy()
-    reach = int(_reach(integers, 1, 0).max())
-    return min(quantisation.top, ((1 << (sum_bits - 1)) - 1) // max(1, reach))
+    return min(quantisation.top, ((1 << (sum_bits - 1)) - 1) // max(1, _reach(integers, 1, 0)))
 
 
 def _round_layer(
     weight_OI: np.ndarray,
     factor_O: np.ndarray,
     offset_O: np.ndarray,
-    reach_O: np.ndarray,
+    reach: int,
     lo: int,
     hi: int,
     step: float,
 ) -> IntegerLayer:
-    """Round factor and offset to int16 with the largest shift for which every product and sum fits 32 bits."""
+    """Round factor and offset to int16 with the largest shift for which every product and sum fits 32 bits.
+
+    reach: the largest magnitude of any channel's sum, as the graph will prove it for the layer as a whole.
+    """
     shift = min(30, math.floor(math.log2(INT16_MAX / np.abs(factor_O).max())))
     if (
         shift >= 8 and shift % 8 <= 2
@@ -108,7 +110,7 @@ def _round_layer(
         largest = np.abs(offset_O).max() * 2.0**shift
         bias_shift = max(0, math.ceil(math.log2(max(1.0, largest / INT16_MAX))))
         bias_O = np.clip(np.rint(offset_O * 2.0 ** (shift - bias_shift)), -INT16_MAX, INT16_MAX)
-        if (reach_O * np.abs(multiplier_O) + np.abs(bias_O) * 2.0**bias_shift).max() + half(shift) <= INT32_MAX:
+        if (reach * np.abs(multiplier_O) + np.abs(bias_O) * 2.0**bias_shift).max() + half(shift) <= INT32_MAX:
             break
         shift -= 1
     return IntegerLayer(

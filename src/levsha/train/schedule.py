@@ -9,7 +9,7 @@ from levsha.errors import LevshaError
 
 LIMITS = {
     "epochs": (0, 10_000), "rate": (1e-9, 10.0), "batch": (2, 1 << 20), "dropout": (0.0, 0.95), "weight_decay": (0.0, 10.0),
-    "distil": (0.0, 1.0), "temperature": (0.01, 100.0), "clip": (0.0, 1000.0),
+    "distil": (0.0, 1.0), "average": (0.0, 0.99999), "temperature": (0.01, 100.0), "clip": (0.0, 1000.0),
 }  # fmt: skip
 
 
@@ -31,6 +31,8 @@ class Schedule:
     """Weight of the teacher's probabilities in the target; the label has the rest."""
     temperature: float = 1.7
     """The teacher's logits are divided by this."""
+    average: float = 0.0
+    """Keep an exponential moving average of the parameters with this decay, not the last ones (0: the last)."""
     clip: float = 0.0
     """Weights beyond this many scales get no gradient (0: all do); for quantised stages."""
 

@@ -1,0 +1,129 @@
+"""A net as a file: what is written is what is read; a damaged or altered file is named; the exports can be read by others."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from levsha.emit.export import to_binary, to_json
+from levsha.errors import LevshaError
+from levsha.interpret import interpret
+from levsha.ir import Graph
+from levsha.store import graph_hash, load_graph, save_graph
+from levsha.train.files import export_mlp, load_mlp, save_mlp
+from levsha.train.mlp import estimate_norm, init_mlp
+from tests.nets import small_chat_graph
+from tests.test_exact import EXAMPLES, inputs_of
+
+
+@pytest.mark.parametrize("graph", EXAMPLES)
+def test_round_trip(graph: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    digest = save_graph(graph, path, {"note": "x"})
+    again, about = load_graph(path)
+    assert about == {"note": "x"} and graph_hash(again) == digest
+    inputs = inputs_of(graph, 5)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(interpret(again, inputs)[name], interpret(graph, inputs)[name])
+
+
+def test_one_changed_weight_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_graph(small_chat_graph("int4"), path)
+    tensors = load_file(path)
+    (length,) = struct.unpack("<Q", path.read_bytes()[:8])
+    metadata = json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]
+    tensors["fc2.weight_OI"] = tensors["fc2.weight_OI"].copy()
+    tensors["fc2.weight_OI"][0, 0] ^= 1
+    save_file(tensors, path, metadata)
+    with pytest.raises(LevshaError, match="hash does not match"):
+        load_graph(path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a net", b"\xff" * 200])
+def test_damaged_files_are_named(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(damage)
+    with pytest.raises(LevshaError, match=r"net\.safetensors: is no sound"):
+        load_graph(path)
+
+
+def test_a_truncated_file_and_a_float_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_graph(small_chat_graph("binary"), path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(LevshaError, match="is no sound"):
+        load_graph(path)
+    save_mlp(estimate_norm(init_mlp([4, 3, 2], 0), torch.randn(9, 4)), path, {})
+    with pytest.raises(LevshaError, match="an integer net"):
+        load_graph(path)
+
+
+def read_binary(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
+    """A reader written from docs/formats.md alone."""
+    assert data[:8] == b"LEVSHA1\n"
+    (length,) = struct.unpack("<I", data[8:12])
+    header = json.loads(data[12 : 12 + length])
+    payload = data[12 + length :]
+    kinds = {"uint8_t": "<u1", "int8_t": "<i1", "int16_t": "<i2", "int32_t": "<i4"}
+    arrays = {}
+    for op in header["ops"]:
+        for c in op["constants"]:
+            arrays[c["name"]] = np.frombuffer(payload[c["offset"] : c["offset"] + c["bytes"]], kinds[c["type"]])
+    return header, arrays
+
+
+@pytest.mark.parametrize("weights", ["binary", "ternary", "two_bit", "int4", "int8"])
+def test_binary_export_holds_every_weight_as_documented(weights: str) -> None:
+    graph = small_chat_graph(weights)
+    header, arrays = read_binary(to_binary(graph))
+    assert header["sha256"] == graph_hash(graph)
+    digits_a_byte, block = {"binary": (8, 8), "ternary": (5, 5), "two_bit": (4, 8), "int4": (2, 4), "int8": (1, 4)}[
+        weights
+    ]
+    op = next(op for op in header["ops"] if op["name"] == "fc2")
+    outputs, inputs = op["weight_OI"]["shape"]
+    data = arrays["net_fc2_weight"].astype(int)
+    if weights == "ternary":
+        digits = [
+            (b := [int(byte)]) and [(b.append(b[-1] % 256 * 3), b[-1] // 256)[1] for _ in range(5)] for byte in data
+        ]
+    else:
+        width = 8 // digits_a_byte
+        digits = [[byte >> (width * k) & (2**width - 1) for k in range(digits_a_byte)] for byte in data]
+    rows = np.array(digits).reshape(-1, inputs, block).swapaxes(1, 2).reshape(-1, inputs)[:outputs]
+    value = {
+        "binary": 2 * rows - 1,
+        "ternary": rows - 1,
+        "two_bit": 2 * rows - 3,
+        "int4": rows - 7,
+        "int8": (rows ^ 128) - 128,
+    }[weights]
+    want = next(op for op in graph.ops if op.name == "fc2")
+    np.testing.assert_array_equal(value, want.weight_OI)  # type: ignore[attr-defined]
+
+
+def test_json_export_is_the_whole_net() -> None:
+    graph = small_chat_graph("ternary")
+    net = json.loads(to_json(graph))
+    fc2 = next(op for op in net["ops"] if op["name"] == "fc2")
+    want = next(op for op in graph.ops if op.name == "fc2")
+    np.testing.assert_array_equal(fc2["weight_OI"], want.weight_OI)  # type: ignore[attr-defined]
+    assert [i["name"] for i in net["inputs"]] == ["query", "context"] and net["outputs"] == ["logits", "next"]
+
+
+def test_float_nets_go_out_to_torch_and_numpy(tmp_path: Path) -> None:
+    mlp = estimate_norm(init_mlp([6, 5, 3], 0), torch.randn(20, 6))
+    save_mlp(mlp, tmp_path / "m.safetensors", {"a": 1})
+    again, about = load_mlp(tmp_path / "m.safetensors")
+    assert about == {"a": 1} and torch.equal(again.weight_OI[1], mlp.weight_OI[1])
+    export_mlp(mlp, tmp_path / "m.pt", "pt")
+    export_mlp(mlp, tmp_path / "m.npz", "npz")
+    state = torch.load(tmp_path / "m.pt", weights_only=True)
+    arrays = np.load(tmp_path / "m.npz", allow_pickle=False)
+    assert set(state) == set(arrays.files) == set(mlp.tensors())
+    np.testing.assert_array_equal(state["fc1.weight"].numpy(), arrays["fc1.weight"])

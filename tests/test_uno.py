@@ -1,0 +1,215 @@
+"""The chat on a simulated Arduino UNO, and everything a user may do to it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from levsha.data.pairs import QUERY_BYTES, QUERY_CUT, cut_text
+from levsha.emit.c import emit_c
+from levsha.errors import LevshaError
+from levsha.evidence.check import compare, find_first_difference
+from levsha.evidence.metrics import decode
+from levsha.formats import FORMATS
+from levsha.ir import Graph
+from levsha.recipes.tinychat.predict import graph_predictor
+from levsha.recipes.tinychat.ship import LIMITS
+from levsha.targets import TARGETS, Host, Uno
+from levsha.targets.uno.chat import Conversation, build_chat, save_chat
+from levsha.targets.uno.firmware import arduino_sketch
+from levsha.targets.uno.target import Firmware
+from tests.nets import CHARSET, small_chat_graph
+from tests.write_golden import GOLDEN, measure, tiny_graph
+
+UNO = TARGETS["uno"]
+CORE = Path("/usr/share/arduino/hardware/arduino/avr")
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return small_chat_graph("two_bit")
+
+
+@pytest.fixture(scope="module")
+def firmware(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Firmware:
+    if UNO.missing():
+        pytest.skip(UNO.missing())
+    return build_chat(graph, LIMITS, "test", tmp_path_factory.mktemp("firmware"))
+
+
+def test_uno_is_there_in_ci(need) -> None:
+    need(UNO)
+
+
+@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda t: t.name)
+def test_whole_net_equals_interpreter(weights: str, target, tmp_path: Path, need) -> None:
+    need(target)
+    net = small_chat_graph(weights)
+    rng = np.random.default_rng(0)
+    inputs = {"query": rng.integers(0, 256, (20, 60)), "context": rng.integers(0, 256, (20, 8))}
+    assert compare(net, target.run(net, inputs, tmp_path)).mismatches == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("hello", b"hello"),
+        ("  hello  ", b"hello"),
+        ("helko\x08\x08lo", b"hello"),
+        ("x\x7f\x7f\x7fhi", b"hi"),
+        ("he\x01\x02\x1bllo\t", b"hello"),
+        ("HELLO", b"HELLO"),
+        ("a" * 61, b"a" * 60),
+        ("a" * 300, b"a" * 60),
+        ("word " * 30, cut_text(b"word " * 30, 60, 40)),
+        ("b" * 45 + " " + "c" * 40, b"b" * 45),
+        ("b" * 58 + "   ", b"b" * 58),
+        ("d" * 60 + "    ", b"d" * 60),
+        ("e" * 70 + "\x08" * 3, b"e" * 57),
+    ],
+)
+def test_line_editing(firmware: Firmware, graph: Graph, typed: str, meant: bytes) -> None:
+    outcome, text = firmware.lines([typed])
+    query = bytes(outcome.inputs["query"][0].astype(np.uint8)).rstrip(b"\0")
+    assert query == meant == cut_text(meant, QUERY_BYTES, QUERY_CUT)
+    answer = decode(graph_predictor(graph), [meant], CHARSET)[0].decode()
+    assert text.split("\r\n")[1] == answer
+
+
+def test_empty_lines_and_crlf_are_no_questions(firmware: Firmware) -> None:
+    outcome, text = firmware.lines(["", "   ", "hello\r"])
+    assert len({bytes(q.astype(np.uint8)) for q in outcome.inputs["query"]}) == 1
+    assert text.count("> ") >= 4
+
+
+def test_any_bytes_never_reset_it(firmware: Firmware, graph: Graph) -> None:
+    rng = np.random.default_rng(1)
+    noise = ["".join(chr(c) for c in rng.integers(1, 128, 200) if c not in (10, 13)) for _ in range(10)]
+    outcome, _ = firmware.lines([*noise, "hello"])
+    assert compare(graph, outcome).mismatches == 0
+    assert outcome.stack_bytes and firmware.static_bytes + outcome.stack_bytes < 2048
+
+
+def test_vectors_go_through_the_firmware_that_ships(firmware: Firmware, graph: Graph) -> None:
+    rng = np.random.default_rng(2)
+    inputs = {"query": rng.integers(0, 256, (50, 60)), "context": rng.integers(0, 256, (50, 8))}
+    outcome = firmware.vectors(inputs)
+    comparison = compare(graph, outcome)
+    assert (comparison.vectors, comparison.mismatches) == (50, 0)
+    np.testing.assert_array_equal(outcome.inputs["context"], inputs["context"])
+    assert outcome.cycles is not None and (outcome.cycles[:, 1] > 1000).all()
+
+
+def test_a_conversation_answers_line_by_line(firmware: Firmware, graph: Graph) -> None:
+    want = [a.decode() for a in decode(graph_predictor(graph), [b"hello", b"bye"], CHARSET)]
+    with Conversation(firmware.elf) as chat:
+        for line, answer in zip(("hello", "bye"), want, strict=True):
+            text, cycles = chat.say(line)
+            assert text == answer and len(cycles) == min(50, len(answer) + 1)
+        assert chat.say("") == ("", [])
+
+
+def test_a_wrong_kernel_is_found_and_named(graph: Graph, tmp_path: Path, need) -> None:
+    """A compiler fault is played by a target whose second dense layer is off by one."""
+    need(TARGETS["host"])
+
+    class Faulty(Host):
+        def _run_vectors(self, graph, inputs, folder):  # noqa: ANN001, ANN202
+            header = folder / "net.h"
+            good, bad = "net_fc2_weight[", "net_fc2_weight_unused["
+            text = header.read_text()
+            if good in text:
+                text = text.replace("static void net_run_query", "static int16_t off;\nstatic void net_run_query")
+                text = text.replace(" net_fc2 + 0, 10);", " net_fc2 + 0, 10); off = 1; net_fc2[3] += off;")
+            assert bad not in text
+            header.write_text(text)
+            return super()._run_vectors(graph, inputs, folder)
+
+    rng = np.random.default_rng(3)
+    inputs = {"query": rng.integers(0, 256, (20, 60)), "context": rng.integers(0, 256, (20, 8))}
+    assert compare(graph, Faulty().run(graph, inputs, tmp_path)).mismatches > 0
+    assert find_first_difference(graph, Faulty(), inputs) == "fc2 (Dense)"
+
+
+def test_a_net_that_is_too_large_is_measured_and_refused(tmp_path: Path, need) -> None:
+    need(UNO)
+    large = small_chat_graph("int8", (256, 192))
+    firmware = build_chat(large, LIMITS, "test", tmp_path)
+    assert firmware.flash_bytes > 120_000
+    assert firmware.excess.startswith(f"flash {firmware.flash_bytes - 32_256} B over 32256")
+
+
+def test_files_a_user_takes_away(firmware: Firmware, tmp_path: Path) -> None:
+    save_chat(firmware, LIMITS, "test", tmp_path / "pruned-two_bit")
+    names = {str(p.relative_to(tmp_path / "pruned-two_bit")) for p in tmp_path.rglob("*") if p.is_file()}
+    sketch = "pruned_two_bit"
+    assert names == {
+        "firmware.elf", "firmware.hex", "firmware.c", "net.h", "chat.h", "uart.h",
+        f"{sketch}/{sketch}.ino", f"{sketch}/net.h", f"{sketch}/chat.h",
+    }  # fmt: skip
+    assert (tmp_path / "pruned-two_bit" / "firmware.hex").read_text().endswith(":00000001FF\n")
+
+
+def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, tmp_path: Path, need) -> None:
+    """As the IDE does: the .ino becomes C++ with Arduino.h in front, the core is compiled and linked."""
+    need(UNO)
+    if not CORE.exists():
+        pytest.skip("arduino-core-avr is not installed")
+    for name, text in arduino_sketch(graph, LIMITS, "test", "chat").items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "chat.cpp").write_text('#include <Arduino.h>\n#include "chat.ino"\n')
+    core = CORE / "cores" / "arduino"
+    chip = ["-mmcu=atmega328p", "-DF_CPU=16000000L", "-DARDUINO=10607", "-DARDUINO_AVR_UNO", "-DARDUINO_ARCH_AVR"]
+    chip += [f"-isystem{core}", f"-isystem{CORE / 'variants' / 'standard'}", "-DDECIMAL_DIG=__DECIMAL_DIG__"]
+    chip += ["-Os", "-flto", "-ffunction-sections", "-fdata-sections"]
+    cpp = ["avr-g++", *chip, "-std=gnu++11", "-fpermissive", "-fno-exceptions", "-fno-threadsafe-statics"]
+    compilers = {".cpp": [*cpp, "-w"], ".c": ["avr-gcc", *chip, "-std=gnu11", "-w"], ".S": ["avr-gcc", *chip]}
+    objects = []
+    for file in sorted(p for p in core.iterdir() if p.suffix in compilers):
+        objects.append(str(tmp_path / f"{file.name}.o"))
+        subprocess.run([*compilers[file.suffix], "-c", str(file), "-o", objects[-1]], check=True, capture_output=True)
+    sketch = tmp_path / "chat.o"
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*cpp, *warnings, "-c", str(tmp_path / "chat.cpp"), "-o", str(sketch)], check=True)
+    elf = tmp_path / "chat.elf"
+    link = [
+        "avr-gcc",
+        "-mmcu=atmega328p",
+        "-Os",
+        "-flto",
+        "-Wl,--gc-sections",
+        "-o",
+        str(elf),
+        str(sketch),
+        *objects,
+        "-lm",
+    ]
+    subprocess.run(link, check=True, capture_output=True)
+    sizes = (
+        subprocess.run(["avr-size", str(elf)], check=True, capture_output=True, text=True)
+        .stdout.splitlines()[1]
+        .split()
+    )
+    assert int(sizes[0]) + int(sizes[1]) < 32_256
+
+
+def test_golden_c_of_a_tiny_graph() -> None:
+    """The text itself: a change of the emitter shows in a review.  make golden writes it anew."""
+    assert emit_c(tiny_graph(), "golden") == (GOLDEN / "tiny.h").read_text()
+
+
+def test_exact_bytes_and_cycles(need) -> None:
+    """Every format at the size that ships: flash, SRAM and cycles, compared exactly.  make golden writes them anew."""
+    need(UNO)
+    assert measure() == json.loads((GOLDEN / "uno.json").read_text())
+
+
+def test_missing_toolchain_is_explained(monkeypatch: pytest.MonkeyPatch, graph: Graph, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert "avr-gcc" in UNO.missing() and "apt-get install gcc-avr" in UNO.missing()
+    with pytest.raises(LevshaError, match="avr-gcc.* missing; apt-get install gcc-avr"):
+        UNO.run(graph, {}, tmp_path)
+    assert isinstance(UNO, Uno)

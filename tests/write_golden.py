@@ -1,0 +1,57 @@
+"""Writes tests/golden: the C of a tiny graph, and the exact bytes and cycles of nets at the size that ships."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from levsha.emit.c import emit_c
+from levsha.formats import FORMATS
+from levsha.ir import Graph, Value
+from levsha.ops import Argmax, Dense, Requantize
+from levsha.recipes.tinychat.ship import LIMITS
+from levsha.targets.uno.chat import build_chat, character_cycles
+from tests.nets import small_chat_graph
+
+GOLDEN = Path(__file__).parent / "golden"
+HIDDEN = (128, 96, 64)
+LINES = ["hello", "who are you", "do you like tea with lemon or without"]
+
+
+def tiny_graph() -> Graph:
+    """Return a graph of a page: dense, requantize, argmax."""
+    rng = np.random.default_rng(0)
+    dense = Dense(name="fc1", inputs=("x",), weight_OI=rng.choice([-1, 1], (3, 4)), format=FORMATS["binary"])
+    act = Requantize(
+        name="act1", inputs=("fc1",), multiplier_O=np.array([9, -7, 5]), bias_O=np.array([1, 2, 3]), bias_shift=2,
+        shift=4, rounding=8, lo=0, hi=255,
+    )  # fmt: skip
+    return Graph({"x": Value((4,), 0, 255)}, (dense, act, Argmax(name="best", inputs=("act1",))), ("act1", "best"))
+
+
+def measure() -> dict[str, Any]:
+    """Return flash, SRAM and cycles of a chat net of each format, its weights random but always the same."""
+    found = {}
+    for name in ("binary", "ternary", "two_bit", "int4"):
+        with tempfile.TemporaryDirectory() as folder:
+            firmware = build_chat(small_chat_graph(name, HIDDEN), LIMITS, "golden", Path(folder))
+            outcome, _ = firmware.lines(LINES)
+            cycles = character_cycles(outcome)
+            sram = firmware.static_bytes + (outcome.stack_bytes or 0)
+            sizes = {"flash_bytes": firmware.flash_bytes, "sram_bytes": sram}
+            counts = {
+                "min": int(cycles.min()),
+                "max": int(cycles.max()),
+                "sum": int(cycles.sum()),
+                "characters": len(cycles),
+            }
+            found[name] = sizes | {"cycles": counts}
+    return found
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    (GOLDEN / "tiny.h").write_text(emit_c(tiny_graph(), "golden"))
+    (GOLDEN / "uno.json").write_text(json.dumps(measure(), indent=2) + "\n")
