@@ -1,5 +1,7 @@
 """Nets that tests share: the tinychat graph with random weights, small or at the size that ships."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from levsha.formats import FORMATS
@@ -16,7 +18,7 @@ def random_layers(weights: str, hidden: tuple[int, ...], seed: int = 0) -> list[
     rng, grid, top = np.random.default_rng(seed), FORMATS[weights].grid, ACTIVATION_TOP[weights]
     widths, layers = [256, *hidden, len(CHARSET)], []
     spread = float(np.sqrt((grid.astype(float) ** 2).mean()))
-    for index, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(pairwise(widths)):
         weight = rng.choice(grid, (outputs, inputs))
         typical = spread * (5 if index == 0 else np.sqrt(inputs) * top / 5)
         last = index == len(widths) - 2

@@ -24,7 +24,9 @@ def dense(name: str, source: str, weight: Any, **options: Any) -> Dense:
 
 def requantize(**options: Any) -> Requantize:
     fields: dict[str, Any] = {"multiplier_O": np.array([1]), "bias_O": np.array([0]), "bias_shift": 0, "shift": 0}
-    return Requantize(name="y", inputs=("x",), **(fields | {"rounding": 0, "lo": 0, "hi": 255} | options))
+    fields |= {"rounding": 0, "lo": 0, "hi": 255}
+    fields |= options
+    return Requantize(name="y", inputs=("x",), **fields)
 
 
 def test_a_sum_that_can_overflow_names_layer_bound_and_remedies() -> None:

@@ -135,7 +135,7 @@ def test_russian_text_works(tmp_path: Path) -> None:
 )
 def test_bad_files_are_named(tmp_path: Path, content: bytes, said: str) -> None:
     path = write(tmp_path, content)
-    with pytest.raises(LevshaError, match="pairs.txt") as caught:
+    with pytest.raises(LevshaError, match="pairs") as caught:
         read_pairs(path)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 

@@ -117,7 +117,7 @@ def test_a_wrong_kernel_is_found_and_named(graph: Graph, tmp_path: Path, need) -
     need(TARGETS["host"])
 
     class Faulty(Host):
-        def _run_vectors(self, graph, inputs, folder):  # noqa: ANN001, ANN202
+        def _run_vectors(self, graph, inputs, folder):
             header = folder / "net.h"
             good, bad = "net_fc2_weight[", "net_fc2_weight_unused["
             text = header.read_text()
@@ -163,7 +163,7 @@ def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, tmp_path: P
     (tmp_path / "chat.cpp").write_text('#include <Arduino.h>\n#include "chat.ino"\n')
     core = CORE / "cores" / "arduino"
     chip = ["-mmcu=atmega328p", "-DF_CPU=16000000L", "-DARDUINO=10607", "-DARDUINO_AVR_UNO", "-DARDUINO_ARCH_AVR"]
-    chip += [f"-isystem{core}", f"-isystem{CORE / 'variants' / 'standard'}", "-DDECIMAL_DIG=__DECIMAL_DIG__"]
+    chip += [f"-I{core}", f"-I{CORE / 'variants' / 'standard'}", "-DDECIMAL_DIG=__DECIMAL_DIG__"]
     chip += ["-Os", "-flto", "-ffunction-sections", "-fdata-sections"]
     cpp = ["avr-g++", *chip, "-std=gnu++11", "-fpermissive", "-fno-exceptions", "-fno-threadsafe-statics"]
     compilers = {".cpp": [*cpp, "-w"], ".c": ["avr-gcc", *chip, "-std=gnu11", "-w"], ".S": ["avr-gcc", *chip]}
@@ -210,6 +210,6 @@ def test_exact_bytes_and_cycles(need) -> None:
 def test_missing_toolchain_is_explained(monkeypatch: pytest.MonkeyPatch, graph: Graph, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "")
     assert "avr-gcc" in UNO.missing() and "apt-get install gcc-avr" in UNO.missing()
-    with pytest.raises(LevshaError, match="avr-gcc.* missing; apt-get install gcc-avr"):
+    with pytest.raises(LevshaError, match=r"avr-gcc.* missing; apt-get install gcc-avr"):
         UNO.run(graph, {}, tmp_path)
     assert isinstance(UNO, Uno)
