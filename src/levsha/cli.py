@@ -136,11 +136,16 @@ def parse(settings: type[Any], words: list[str], program: str, default: Any = No
 
 
 def _first_sentence(box: str) -> str:
-    """The message in tyro's box, in one line."""
-    lines = [line.strip("│╭╮╰╯ ─") for line in box.splitlines()]
-    text = [line for line in lines if line][1:]
-    near = [line.split()[0] for line in text if line.startswith("--")]
-    return f"{text[0].rstrip('.') if text else 'the arguments are malformed'}.{f' Perhaps you meant {near[0]}.' if near else ''}"
+    """The message in tyro's box, in one line: what stands between the title and the first rule."""
+    lines = [line.strip(" │|╭╮╰╯+") for line in box.splitlines()]
+    lines = [line for line in lines if line][1:]
+    while lines and not lines[0].strip("─-"):  # without a frame, the title has a rule under it
+        lines = lines[1:]
+    rule = next((at for at, line in enumerate(lines) if not line.strip("─-")), len(lines))
+    message = " ".join(lines[:rule]).rstrip(".") or "the arguments are malformed"
+    near = [line.split()[0] for line in lines[rule:] if line.startswith("--") and line.strip("-")]
+    hint = f" Perhaps you meant {near[0]}." if near and near[0] not in message else ""
+    return f"{message}.{hint}"
 
 
 def _console() -> Any:

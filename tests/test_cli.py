@@ -1,0 +1,301 @@
+"""The command line: every mistake is one line and status 2, nothing is lost; a run continues; help answers at once."""
+
+import gzip
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from levsha.cli import main
+from levsha.run import Run
+from levsha.targets import TARGETS
+
+GOOD = "".join(f"{word} number {i}|{word[:3]}{i % 5}!\n" for i in range(30) for word in ("alpha", "beta", "gamma", "delta"))
+BRIEF = """--hidden 24 16 --jobs 2 --vectors 60 --prompts 6 --train.epochs 3 --train.noisy-queries 2 --prune.epochs 2
+ --quantise.two-bit.epochs 3 --quantise.binary.epochs 3""".split()
+VARIANTS = ["baseline", "pruned", "pruned-two_bit", "pruned-binary"]
+LEVSHA = [sys.executable, "-m", "levsha.cli"]
+
+
+def run_words(data: Path, out: Path, *more: str) -> list[str]:
+    return ["run", "tinychat", "--data", str(data), "--out", str(out), *BRIEF, "--variants", *VARIANTS, *more]
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run, and require status 2 with exactly one line of error."""
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("levsha: ") and error.count("\n") == 1, error
+    return error
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "good.txt"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.txt", None, "No such file"),
+        ("empty.txt", b"", "is empty"),
+        ("nobar.txt", b"hello\nworld\n", "no line of the form query|response"),
+        ("junk.bin", bytes(range(256)), "is binary"),
+        ("latin.txt", b"caf\xe9|YES\n" * 30, "is not UTF-8"),
+        ("cut.gz", gzip.compress(GOOD.encode())[:-20], "truncated .gz"),
+    ],
+)
+def test_bad_data(name: str, content: bytes | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / name, tmp_path / "out"
+    if content is not None:
+        path.write_bytes(content)
+    error = refused(run_words(path, out), capsys)
+    assert name in error and said in error
+    assert not out.exists()
+
+
+def test_data_is_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is a directory" in refused(run_words(tmp_path, tmp_path / "out"), capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sed", "3"], "Unrecognized options: --sed, 3. Perhaps you meant --seed."),
+        (["--seed", "three"], "--seed"),
+        (["--seed", "-1"], "--seed: is -1; allowed are 0 to"),
+        (["--variants", "pruned-int3"], "variant 'pruned-int3': unknown; write baseline or pruned, and with a dash one of"),
+        (["--target", "uno2"], "target 'uno2': unknown; there are host, uno"),
+        (["--preset", "slow"], "quick"),
+        (["--prune.keep", "0"], "--prune.keep: is 0.0; allowed is more than 0"),
+        (["--train.batch", "0"], "--train.batch: is 0; allowed are 2 to"),
+        (["--quantise.binary.rate", "-1"], "--quantise.binary.rate: is -1.0"),
+        (["--hidden", "1"], "--hidden: is 1; give one or more layers"),
+        (["--vectors", "0"], "--vectors: is 0"),
+        (["--baseline", "none.npz"], "none.npz: cannot be read"),
+    ],
+)
+def test_bad_flags(words: list[str], said: str, data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert said in refused(["run", "tinychat", "--data", str(data), "--out", str(tmp_path / "o"), *words], capsys)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fly"], "command 'fly': unknown; there are run, chat, check, export, targets, formats"),
+        (["run", "chess"], "recipe 'chess': unknown; there are tinychat"),
+        (["targets", "x"], "takes no arguments"),
+        (["check"], "RUN"),
+        (["check", "nowhere"], "nowhere: is no finished run"),
+        (["chat", "nowhere", "--say", "hi"], "nowhere: is no finished run"),
+        (["export", "nowhere", "--to", "elf"], "elf"),
+    ],
+)
+def test_bad_commands(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in refused(words, capsys)
+
+
+def z80ai_arrays(**changes: object) -> dict:
+    rng = np.random.default_rng(0)
+    shape = json.dumps({"input_size": 256, "hidden_sizes": [8], "num_classes": 4}).encode()
+    arrays: dict = {"_architecture": np.array(shape), "_charset": np.array(b" AB\0")}
+    for k, (o, i) in enumerate(((8, 256), (4, 8)), 1):
+        arrays |= {f"fc{k}_weight": rng.integers(-2, 2, (o, i)).astype(np.int8), f"fc{k}_bias": np.zeros(o, np.int16)}
+    return {key: value for key, value in (arrays | changes).items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"fc2_bias": None}, "'fc2_bias' is missing"),
+        ({"_charset": None}, "'_charset' is missing"),
+        ({"_architecture": np.array(b"{")}, "is no model of z80ai"),
+        ({"fc1_weight": np.zeros((3, 3), np.int8)}, "fc1_weight is int8 (3, 3)"),
+        ({"fc1_weight": np.full((8, 256), 5, np.int8)}, "z80ai's codes are -2..1"),
+        ({"fc1_weight": np.zeros((8, 256), np.float32)}, "of integers are needed"),
+        ({"_charset": np.array(b" A\0")}, "as many characters as classes"),
+        ({"fc1_weight": np.array([{}], dtype=object)}, "pickled content is never loaded"),
+    ],
+)
+def test_bad_baseline(changes: dict, said: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "model.npz", **z80ai_arrays(**changes))
+    assert said in refused(run_words(data, tmp_path / "out", "--baseline", str(tmp_path / "model.npz")), capsys)
+
+
+def test_junk_as_baseline(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.npz").write_bytes(b"junk" * 50)
+    assert "is no sound .npz" in refused(run_words(data, tmp_path, "--baseline", str(tmp_path / "model.npz")), capsys)
+
+
+def test_an_output_folder_that_cannot_be_made(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cannot be written" in refused(run_words(data, data / "inside-a-file"), capsys)
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([*LEVSHA, "--help"], capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert "check RUN" in done.stdout
+    assert min(times) < 0.4
+
+
+def test_help_of_a_recipe_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "tinychat", "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    for flag in ("--train.epochs", "--prune.keep", "--data", "--out", "--seed", "--preset", "--variants", "--baseline"):
+        assert flag in text
+
+
+def test_targets_and_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets"]) == 0 and main(["formats"]) == 0
+    text = capsys.readouterr().out
+    assert "ATmega328P" in text and "5 weights a byte" in text
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run on a small file."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "good.txt").write_text(GOOD)
+    done = subprocess.run([*LEVSHA, *run_words(folder / "good.txt", folder / "out")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_results_have_the_promised_shape(finished: Path) -> None:
+    results = json.loads((finished / "out" / "results.json").read_text())
+    assert {"recipe", "data", "seeds", "variants"} <= set(results)
+    assert [v["name"] for v in results["variants"]] == VARIANTS
+    keys = {
+        "name", "format", "keep", "parameters", "weight_bytes", "accuracy_samples", "accuracy_queries", "perplexity", "exact_seen",
+        "exact_unseen", "flash_bytes", "sram_bytes", "ms_per_character", "fits", "vectors", "mismatches",
+    }  # fmt: skip
+    for variant in results["variants"]:
+        assert keys <= set(variant)
+        if variant["format"] != "float32" and not TARGETS["uno"].missing():
+            assert (variant["fits"], variant["mismatches"], variant["vectors"]) == (True, 0, 60)
+            ms = variant["ms_per_character"]
+            assert 0 < ms["min"] <= ms["mean"] <= ms["max"]
+    for name in ("loss.png", "loss.svg", "accuracy-flash.png", "accuracy-flash.svg", "report.md", "replies.json"):
+        assert (finished / "out" / name).stat().st_size > 100
+
+
+def test_repeating_the_command_makes_nothing_again(finished: Path) -> None:
+    out = finished / "out"
+    before = {p: p.stat().st_mtime_ns for d in ("splits", "firmware", "measurements") for p in (out / d).rglob("*") if p.is_file()}
+    results = (out / "results.json").read_bytes()
+    assert main(run_words(finished / "good.txt", out)) == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert (out / "results.json").read_bytes() == results
+
+
+def test_check_chat_and_export(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = str(finished / "out")
+    for target in TARGETS.values():
+        if target.missing():
+            continue
+        assert main(["check", out, "--target", target.name, "--vectors", "40"]) == 0
+        assert capsys.readouterr().out.count("0 mismatches in 40 vectors") == 2
+        certificate = json.loads((finished / "out" / "certificates" / f"pruned-binary-{target.name}.json").read_text())
+        assert certificate["mismatches"] == 0 and certificate["vectors"] == 40 and len(certificate["net_sha256"]) == 64
+    assert main(["chat", out, "--say", "alpha number 3"]) == 0
+    said = capsys.readouterr().out
+    if not TARGETS["uno"].missing():
+        assert main(["chat", out, "--say", "alpha number 3", "--target", "uno"]) == 0
+        simulated = capsys.readouterr().out
+        assert simulated.splitlines()[0] == said.splitlines()[0] and "ms in all" in simulated
+    for kind in ("json", "bin", "c", "pt", "npz", "safetensors"):
+        assert main(["export", out, "--to", kind, "--file", str(tmp_path / f"net.{kind}")]) == 0
+        assert (tmp_path / f"net.{kind}").stat().st_size > 200
+    assert "has no integer variant 'pruned'" in refused(["chat", out, "--variant", "pruned", "--say", "x"], capsys)
+    assert "has no chat firmware" in refused(["chat", out, "--target", "host", "--say", "x"], capsys)
+
+
+def test_bad_input_leaves_an_earlier_run_intact(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.read_bytes() for p in (finished / "out").rglob("*") if p.is_file()}
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe|x\n")
+    refused(run_words(tmp_path / "bad.txt", finished / "out"), capsys)
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_damaged_net_is_named(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(finished / "out", tmp_path / "out")
+    path = Run(tmp_path / "out").folder / "nets" / "pruned-binary.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    assert "pruned-binary.safetensors: is no sound" in refused(["chat", str(tmp_path / "out"), "--variant", "pruned-binary", "--say", "x"], capsys)
+
+
+def test_a_full_disk_is_one_line_and_what_was_there_stays(finished: Path, tmp_path: Path) -> None:
+    """No file may grow beyond 4 KB: the first larger one fails as it does on a full disk."""
+    shutil.copytree(finished / "out", tmp_path / "out")
+    before = {p: p.read_bytes() for p in (tmp_path / "out" / "splits").rglob("*.safetensors")}
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    words = [*LEVSHA, *run_words(finished / "good.txt", tmp_path / "out", "--seed", "7")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "cannot be written" in done.stderr
+    assert {p: p.read_bytes() for p in before} == before
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_next_start_continues(data: Path, tmp_path: Path) -> None:
+    words = [*LEVSHA, *run_words(data, tmp_path / "out", "--quantise.binary.epochs", "4000")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wanted = [tmp_path / "out" / "splits" / f"{by}-0" / "pruned-two_bit.safetensors" for by in ("samples", "queries")]
+    deadline = time.time() + 120
+    while not all(p.exists() for p in wanted):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "repeat the command to continue" in error and "Traceback" not in error
+    stamps = {p: p.stat().st_mtime_ns for p in wanted}
+    assert main(run_words(data, tmp_path / "out")) == 0
+    assert {p: p.stat().st_mtime_ns for p in wanted} == stamps
+
+
+def test_two_runs_in_one_folder_are_kept_apart(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Run(finished / "out").writing():
+        assert "another levsha run is at work" in refused(run_words(finished / "good.txt", finished / "out"), capsys)
+
+
+def test_without_a_toolchain_it_trains_and_says_what_was_not_measured(data: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PATH": str(tmp_path)}
+    words = [*LEVSHA, *run_words(data, tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "not measured: avr-gcc" in done.stdout and "apt-get install gcc-avr" in done.stdout
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert all(v["flash_bytes"] is None and v["mismatches"] is None for v in results["variants"])
+    assert main(["chat", str(tmp_path / "out"), "--say", "beta number 2"]) == 0
+
+
+def test_a_mismatch_is_reported_with_status_1(finished: Path, tmp_path: Path, need, capsys: pytest.CaptureFixture[str]) -> None:
+    """The firmware of another net under this net's name: every vector differs, and the certificate says so."""
+    need(TARGETS["uno"])
+    shutil.copytree(finished / "out", tmp_path / "out")
+    firmware = tmp_path / "out" / "firmware"
+    shutil.copy(firmware / "pruned-binary" / "firmware.elf", firmware / "pruned-two_bit" / "firmware.elf")
+    assert main(["check", str(tmp_path / "out"), "--variant", "pruned-two_bit", "--vectors", "30"]) == 1
+    assert "mismatches in 30 vectors" in capsys.readouterr().out
+    certificate = json.loads((tmp_path / "out" / "certificates" / "pruned-two_bit-uno.json").read_text())
+    assert certificate["mismatches"] > 0
