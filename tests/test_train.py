@@ -15,7 +15,7 @@ from levsha.interpret import interpret
 from levsha.recipes.tinychat.chain import Chain
 from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
 from levsha.recipes.tinychat.recipe import read_data
-from levsha.recipes.tinychat.samples import ChatBatches, Corpus
+from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
 from levsha.recipes.tinychat.settings import ACTIVATION_TOP, SUM_BITS, TinyChat
 from levsha.recipes.tinychat.vectors import check_vectors
 from levsha.train.loop import Step, train
@@ -95,18 +95,18 @@ class Blobs:
     def __len__(self) -> int:
         return 8
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         generator = torch.Generator().manual_seed(number)
         for _ in range(8):
             label = torch.randint(0, 3, (64,), generator=generator)
             centre = torch.eye(3, 6)[label] * 3
-            yield centre + torch.randn(64, 6, generator=generator), nn.functional.one_hot(label, 3).float()
+            yield centre + torch.randn(64, 6, generator=generator), nn.functional.one_hot(label, 3).float(), None
 
 
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.2}, {"average": 0.99}, {"weight_decay": 0.1}])
 def test_training_learns(options: dict) -> None:
     mlp, history = train(init_mlp([6, 16, 3], 0), Blobs(), Schedule(epochs=15, rate=1e-2, **options))
-    x, target = next(iter(Blobs().epoch(99)))
+    x, target, _ = next(iter(Blobs().epoch(99)))
     mlp = estimate_norm(mlp, x)
     assert history[-1] < history[0] / 2
     assert (forward(mlp, x)[-1].argmax(1) == target.argmax(1)).float().mean() > 0.9
@@ -122,9 +122,9 @@ def test_training_is_reproducible_and_leaves_its_argument_alone() -> None:
 
 def test_a_diverging_loss_stops_with_advice() -> None:
     class Broken(Blobs):
-        def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-            for x, target in super().epoch(number):
-                yield x * float("nan"), target
+        def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+            for x, target, known in super().epoch(number):
+                yield x * float("nan"), target, known
 
     with pytest.raises(LevshaError, match="the loss is nan in epoch 1; try a lower rate"):
         train(init_mlp([6, 8, 3], 0), Broken(), Schedule())
@@ -151,7 +151,8 @@ def test_fake_quantised_equals_interpreter(weights: str, hidden: tuple[int, ...]
     quantisation = Quantisation(FORMATS[weights], ACTIVATION_TOP[weights])
     x = corpus.inputs(train_index)
     mlp = init_mlp([256, *hidden, len(corpus.pairs.charset)], 0)
-    batches = ChatBatches(corpus, train_index[:4000], 256, 1, 0.5, 0.05, 0)
+    few = train_index[:4000]
+    batches = ChatBatches(corpus, few, QueryTable(corpus, few, 1, False, 0), Schedule(), 0.5, 0)
     mlp = calibrate(estimate_norm(mlp, x), x, quantisation.top, 99.9)
     mlp = estimate_norm(train(mlp, batches, Schedule(epochs=2, rate=1e-2), quantisation)[0], x, quantisation)
     sum_bits = SUM_BITS.get(weights, 16)

@@ -27,6 +27,14 @@ def noisy(
     return said if len(said) > 1 else text
 
 
+def recombined(text: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Return the beginning of one query and the end of another, in either order: only a teacher knows the answer to it."""
+    first, second = (text.split(), other.split()) if rng.random() < 0.5 else (other.split(), text.split())
+    if not first or not second:
+        return text
+    return b" ".join(first[: rng.randint(1, len(first))] + second[rng.randrange(len(second)) :])
+
+
 def _mistyped(said: bytes, rng: random.Random) -> bytes:
     at, letter = rng.randrange(len(said)), bytes([rng.choice(LETTERS)])
     before, here, after = said[:at], said[at : at + 1], said[at + 1 :]

@@ -29,8 +29,8 @@ class Batches(Protocol):
         """Return the number of batches an epoch."""
         ...
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs (N, I) and target probabilities (N, C)."""
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield inputs (N, I), target probabilities (N, C) and, where only a teacher knows some, 1 or 0 for known (N, 1)."""
         ...
 
 
@@ -164,9 +164,10 @@ def train(
     average = step.parameters.all.clone()
     for epoch in range(schedule.epochs):
         loss, count = torch.zeros(()), 0
-        for x, target in batches.epoch(epoch):
+        for x, target, known in batches.epoch(epoch):
             if teacher and schedule.distil:
-                target = torch.lerp(target, teacher(x), schedule.distil)
+                share = schedule.distil if known is None else 1 - known * (1 - schedule.distil)
+                target = torch.lerp(target, teacher(x), share)
             logits = step.forward(x)
             if done % 4 == 0:  # a look at the loss costs as much as a tenth of the step
                 loss += -(torch.log_softmax(logits, 1) * target).sum() / len(x)

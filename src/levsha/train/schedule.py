@@ -9,7 +9,7 @@ from levsha.errors import LevshaError
 
 LIMITS = {
     "epochs": (0, 10_000), "rate": (1e-9, 10.0), "batch": (2, 1 << 20), "dropout": (0.0, 0.95), "weight_decay": (0.0, 10.0),
-    "distil": (0.0, 1.0), "average": (0.0, 0.99999), "temperature": (0.01, 100.0), "clip": (0.0, 1000.0),
+    "distil": (0.0, 1.0), "label_smoothing": (0.0, 0.9), "recombined": (0.0, 0.9), "average": (0.0, 0.99999), "temperature": (0.01, 100.0), "clip": (0.0, 1000.0),
 }  # fmt: skip
 
 
@@ -29,7 +29,11 @@ class Schedule:
     """Decoupled weight decay, on weights only."""
     distil: float = 0.0
     """Weight of the teacher's probabilities in the target; the label has the rest."""
-    temperature: float = 1.7
+    label_smoothing: float = 0.02
+    """Share of the label spread over all classes."""
+    recombined: float = 0.0
+    """Share of the samples whose query is put together from two, labelled by the teacher alone; needs distil."""
+    temperature: float = 1.5
     """The teacher's logits are divided by this."""
     average: float = 0.0
     """Keep an exponential moving average of the parameters with this decay, not the last ones (0: the last)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from levsha.ir import Graph
 from levsha.ops import Dense, Requantize
 from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAMS, build_graph
 from levsha.recipes.tinychat.predict import graph_predictor
-from levsha.recipes.tinychat.samples import ChatBatches, Corpus
+from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
 from levsha.recipes.tinychat.settings import ACTIVATION_TOP, SUM_BITS, TinyChat, parse_variant
 from levsha.store import save_graph
 from levsha.train.files import load_mlp, save_mlp
@@ -31,6 +31,7 @@ from levsha.train.schedule import Schedule
 
 Say = Callable[[str, int, int, float], None]  # variant, epochs done, epochs in all, loss
 RECIPE_VERSION = 1  # raise it when the same settings would train differently
+BASELINE_SEED = 50  # a baseline that has teachers must not start where the first of them did
 
 
 class Chain:
@@ -55,21 +56,28 @@ class Chain:
         """The training samples' inputs without noise."""
         return self.corpus.inputs(self.train)
 
-    def batches(self, batch: int) -> ChatBatches:
-        """Return the training data in batches."""
-        t = self.settings.train
-        return ChatBatches(self.corpus, self.train, batch, t.noisy_queries, t.clean, t.label_smoothing, self.seed)
+    @cached_property
+    def table(self) -> QueryTable:
+        """Every query, clean, noisy and, if any stage wants them, recombined."""
+        s = self.settings
+        schedules = [s.train, s.prune, *(s.schedule(name) for name in FORMATS)]
+        recombine = any(schedule.recombined for schedule in schedules)
+        return QueryTable(self.corpus, self.train, s.train.noisy_queries, recombine, self.seed)
 
     def key(self, name: str) -> str:
         """Return the hash of everything that decides how this variant comes out."""
         base, weights = parse_variant(name)
         s = self.settings
-        parts: list[Any] = [RECIPE_VERSION, self.corpus.pairs.digest, self.by, self.seed, s.hidden, asdict(s.train)]
+        parts: list[Any] = [asdict(s.train)]
         parts += [asdict(s.prune)] if base == "pruned" else []
         parts += (
             [weights, asdict(s.schedule(weights)), s.quantise.percentile, ACTIVATION_TOP[weights]] if weights else []
         )
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return self._hash(parts)
+
+    def _hash(self, parts: list[Any]) -> str:
+        every = [RECIPE_VERSION, self.corpus.pairs.digest, self.by, self.seed, self.settings.hidden, *parts]
+        return hashlib.sha256(json.dumps(every).encode()).hexdigest()
 
     def make(self, name: str) -> dict[str, Any]:
         """Make a variant unless it is there; return its metrics."""
@@ -115,20 +123,50 @@ class Chain:
         if weights:
             quantisation = Quantisation(FORMATS[weights], ACTIVATION_TOP[weights])
             start = calibrate(self._ready(base), self.clean_inputs, quantisation.top, s.quantise.percentile)
-            return self._fit(name, start, s.schedule(weights), quantisation)
+            return self._fit(name, start, s.schedule(weights), self._all_teachers, self.seed, quantisation)
         if base == "pruned":
-            return self._fit(name, prune(self._ready("baseline"), s.prune.keep), s.prune)
-        widths = [self.clean_inputs.shape[1], *s.hidden, len(self.corpus.pairs.charset)]
-        return self._fit(name, init_mlp(widths, self.seed), s.train)
+            return self._fit(name, prune(self._ready("baseline"), s.prune.keep), s.prune, self._all_teachers, self.seed)
+        seed = self.seed + BASELINE_SEED if s.train.teachers > 1 else self.seed
+        return self._fit(name, self._untrained(seed), s.train, self._teachers, seed)
+
+    def _untrained(self, seed: int) -> Mlp:
+        return init_mlp([self.clean_inputs.shape[1], *self.settings.hidden, len(self.corpus.pairs.charset)], seed)
+
+    def _teachers(self) -> list[Mlp]:
+        """The nets that learn from labels alone, where there is more than the baseline itself."""
+        s = self.settings.train
+        names = [f"teacher-{index}" for index in range(s.teachers)] if s.teachers > 1 else []
+        for index, name in enumerate(names):
+            path, seed = self.folder / f"{name}.safetensors", self.seed + 100 * index
+            key = self._hash([seed, asdict(replace(s, distil=0.0, recombined=0.0, teachers=1))])
+            if name not in self.made:
+                mlp, about = load_mlp(path) if path.exists() else (None, {})
+                if mlp is None or about["key"] != key:
+                    alone = replace(s, distil=0.0, recombined=0.0)
+                    mlp, history = self._fit(name, self._untrained(seed), alone, list, seed)
+                    save_mlp(mlp, path, {"key": key, "loss": history, "variant": name})
+                self.made[name] = mlp
+        return [self.made[name] for name in names]
+
+    def _all_teachers(self) -> list[Mlp]:
+        return [self._ready("baseline"), *self._teachers()]
 
     def _fit(
-        self, name: str, start: Mlp, schedule: Schedule, quantisation: Quantisation | None = None
+        self,
+        name: str,
+        start: Mlp,
+        schedule: Schedule,
+        teachers: Callable[[], list[Mlp]],
+        seed: int,
+        quantisation: Quantisation | None = None,
     ) -> tuple[Mlp, list[float]]:
-        teacher = teacher_of([self._ready("baseline")], schedule.temperature) if schedule.distil else None
+        nets = teachers() if schedule.distil else []
         history: list[float] = []
         if schedule.epochs:
+            batches = ChatBatches(self.corpus, self.train, self.table, schedule, self.settings.train.clean, seed)
             say = lambda epoch, loss: self.say(name, epoch + 1, schedule.epochs, loss)  # noqa: E731
-            start, history = train(start, self.batches(schedule.batch), schedule, quantisation, teacher, self.seed, say)
+            teacher = teacher_of(nets, schedule.temperature) if nets else None
+            start, history = train(start, batches, schedule, quantisation, teacher, seed, say)
         return estimate_norm(start, self.clean_inputs, quantisation), history
 
     def _lower(self, mlp: Mlp, weights: str) -> Graph:

@@ -56,7 +56,8 @@ def _epochs(settings: TinyChat, name: str) -> int:
     base, weights = parse_variant(name)
     if weights:
         return settings.schedule(weights).epochs
-    return settings.train.epochs if base == "baseline" else settings.prune.epochs
+    teaching = settings.train.teachers if settings.train.teachers > 1 else 0
+    return settings.train.epochs * (1 + teaching) if base == "baseline" else settings.prune.epochs
 
 
 def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.data.augment import noisy
+from levsha.data.augment import noisy, recombined
 from levsha.data.pairs import QUERY_BYTES, Pairs, Samples, make_samples, text_rows
 from levsha.recipes.tinychat.net import BUCKETS, CONTEXT_NGRAMS, QUERY_NGRAMS
+from levsha.train.schedule import Schedule
 
 
 class Corpus:
@@ -43,47 +44,63 @@ def count_queries(queries: list[bytes]) -> np.ndarray:
     return QUERY_NGRAMS.run(text_rows(queries, QUERY_BYTES).astype(np.int64)).astype(np.uint8)
 
 
+class QueryTable:
+    """Counts of every query, clean, as people mistype it, and recombined with other training queries; made once a split.
+
+    Row block 0 is clean, then come `copies` noisy blocks and, if asked for, as many recombined ones.
+    """
+
+    def __init__(self, corpus: Corpus, train: np.ndarray, copies: int, recombine: bool, seed: int) -> None:
+        queries, rng = corpus.pairs.unique_queries, random.Random(seed)
+        used = np.unique(corpus.samples.query_N[train])  # nothing of a held-out query may enter
+        known = [queries[i] for i in used]
+        blocks = np.repeat(corpus.query_counts[None], 1 + copies * (2 if recombine else 1), 0)
+        for block in blocks[1 : copies + 1]:
+            block[used] = count_queries([noisy(query, rng) for query in known])
+        for block in blocks[copies + 1 :]:
+            block[used] = count_queries([recombined(query, rng.choice(known), rng) for query in known])
+        self.counts = torch.from_numpy(blocks).float().view(-1, BUCKETS)
+        self.copies, self.queries = copies, len(queries)
+
+
 class ChatBatches:
-    """Batches of training samples; part of each has a noisy query."""
+    """Batches of training samples: part of each with a clean query, part with a noisy, part with a recombined one."""
 
     def __init__(
-        self,
-        corpus: Corpus,
-        train: np.ndarray,
-        batch: int,
-        noisy_queries: int,
-        clean: float,
-        label_smoothing: float,
-        seed: int,
+        self, corpus: Corpus, train: np.ndarray, table: QueryTable, schedule: Schedule, clean: float, seed: int
     ) -> None:
         samples, classes = corpus.samples, len(corpus.pairs.charset)
-        self.batch, self.clean, self.seed = min(batch, len(train)), clean, seed
+        self.table, self.schedule, self.clean, self.seed = table, schedule, clean, seed
+        self.batch = min(schedule.batch, len(train))
         self.query = torch.from_numpy(samples.query_N[train])
         self.context = torch.from_numpy(corpus.context_counts[train]).float()
         hot = torch.nn.functional.one_hot(torch.from_numpy(samples.target_N[train]), classes).float()
-        self.target = hot * (1 - label_smoothing) + label_smoothing / classes
-        used = np.unique(samples.query_N[train])
-        rng = random.Random(seed)
-        table = np.repeat(corpus.query_counts[None], noisy_queries + 1, 0)  # the first copy stays clean
-        for row in table[1:]:
-            row[used] = count_queries([noisy(corpus.pairs.unique_queries[i], rng) for i in used])
-        self.table = torch.from_numpy(table).float().view(-1, BUCKETS)
-        self.copies, self.queries = noisy_queries, len(corpus.pairs.unique_queries)
+        self.target = hot * (1 - schedule.label_smoothing) + schedule.label_smoothing / classes
 
     def __len__(self) -> int:
         """Return the number of whole batches an epoch."""
         return len(self.query) // self.batch
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs (N, 256) and target probabilities (N, classes)."""
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield inputs (N, 256), target probabilities (N, classes) and, where some are not, which labels are known (N, 1)."""
         generator = torch.Generator().manual_seed((self.seed << 20) + number)
         order = torch.randperm(len(self.query), generator=generator)
+        kind = torch.rand(len(order), generator=generator)  # below `clean`: clean; above 1 - `recombined`: recombined
         copy = torch.zeros_like(order)
-        if self.copies:
-            copy = torch.randint(1, self.copies + 1, order.shape, generator=generator)
-            copy[torch.rand(len(copy), generator=generator) < self.clean] = 0
-        rows = copy * self.queries + self.query[order]
+        if self.table.copies:
+            copy = torch.randint(1, self.table.copies + 1, order.shape, generator=generator)
+            copy[kind < self.clean] = 0
+        known_N1 = None
+        if self.schedule.recombined:
+            mixed = kind >= 1 - self.schedule.recombined
+            copy[mixed] = (
+                torch.randint(1, self.table.copies + 1, order.shape, generator=generator)[mixed] + self.table.copies
+            )
+            known_N1 = (~mixed).float()[:, None]
+        rows = copy * self.table.queries + self.query[order]
         for start in range(0, len(self) * self.batch, self.batch):
-            index = order[start : start + self.batch]
-            query = self.table.index_select(0, rows[start : start + self.batch])
-            yield torch.cat([query, self.context.index_select(0, index)], 1), self.target.index_select(0, index)
+            part = slice(start, start + self.batch)
+            index = order[part]
+            query = self.table.counts.index_select(0, rows[part])
+            x = torch.cat([query, self.context.index_select(0, index)], 1)
+            yield x, self.target.index_select(0, index), None if known_N1 is None else known_N1[part]

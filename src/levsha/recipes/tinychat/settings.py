@@ -16,18 +16,19 @@ VARIANTS = ("baseline", "pruned", "pruned-int4", "pruned-two_bit", "pruned-terna
 
 @dataclass(frozen=True)
 class Train(Schedule):
-    """The float baseline: the schedule, and how its data is varied."""
+    """The float baseline: its schedule, its teachers, and how its data is varied."""
 
     epochs: int = 60
     rate: float = 3e-3
     dropout: float = 0.3
     weight_decay: float = 0.1
     label_smoothing: float = 0.05
-    """Share of the target spread over all characters."""
+    teachers: int = 1
+    """With more than 1: so many nets learn from the labels, the baseline learns from their mean, and all of them teach."""
     noisy_queries: int = 32
     """Noisy variants of each query (typos, words dropped, swapped or doubled), made once."""
     clean: float = 0.5
-    """Share of each batch whose query is left as it is."""
+    """Share of the samples whose query is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,25 @@ class Prune(Schedule):
     rate: float = 2e-3
     dropout: float = 0.1
     distil: float = 0.6
+    temperature: float = 1.7
+
+
+_QUANTISED = Schedule(epochs=40, rate=3e-3, distil=0.5, average=0.99, clip=3.0)
+_INT8, _INT4 = Schedule(epochs=0), replace(_QUANTISED, epochs=12, rate=1.5e-3, clip=0.0)
+_TWO_BIT, _TERNARY = replace(_QUANTISED, clip=4.7), replace(_QUANTISED, rate=4e-3)
+_BINARY = replace(_QUANTISED, epochs=60, rate=8e-3)
 
 
 @dataclass(frozen=True)
 class Quantise:
     """Training with quantised weights and activations, one schedule a format; 8 bits need none."""
 
-    int8: Schedule = field(default_factory=lambda: Schedule(epochs=0))
-    int4: Schedule = field(default_factory=lambda: Schedule(epochs=12, rate=1.5e-3, distil=0.6))
-    two_bit: Schedule = field(default_factory=lambda: Schedule(epochs=40, rate=4e-3, distil=0.6))
-    two_bit_z80: Schedule = field(default_factory=lambda: Schedule(epochs=40, rate=4e-3, distil=0.6))
-    ternary: Schedule = field(default_factory=lambda: Schedule(epochs=40, rate=5e-3, distil=0.6))
-    binary: Schedule = field(default_factory=lambda: Schedule(epochs=80, rate=8e-3, distil=0.4))
+    int8: Schedule = _INT8
+    int4: Schedule = _INT4
+    two_bit: Schedule = _TWO_BIT
+    two_bit_z80: Schedule = _QUANTISED
+    ternary: Schedule = _TERNARY
+    binary: Schedule = _BINARY
     percentile: float = 99.9
     """Activations are scaled so that this percentile of the positive ones becomes the largest integer."""
 
@@ -140,4 +148,20 @@ def parse_variant(name: str) -> tuple[str, str | None]:
 
 def preset(name: str) -> TinyChat:
     """Return the settings a preset stands for."""
-    return replace(TinyChat(), preset="full", splits=3) if name == "full" else TinyChat()
+    return _FULL if name == "full" else TinyChat()
+
+
+_LONG = replace(_QUANTISED, epochs=60, distil=0.7)
+_FULL = TinyChat(
+    preset="full",
+    splits=3,
+    train=Train(teachers=3, dropout=0.25, distil=0.7, temperature=1.3),
+    prune=Prune(epochs=60, weight_decay=0.05, distil=0.7, temperature=1.5, average=0.99),
+    quantise=Quantise(
+        int4=replace(_LONG, epochs=16, rate=1.5e-3, clip=0.0),
+        two_bit=replace(_LONG, clip=4.7),
+        two_bit_z80=_LONG,
+        ternary=replace(_LONG, rate=4e-3),
+        binary=replace(_LONG, epochs=90, rate=8e-3),
+    ),
+)
