@@ -30,6 +30,6 @@ def random_layers(weights: str, hidden: tuple[int, ...], seed: int = 0) -> list[
     return layers
 
 
-def small_chat_graph(weights: str, hidden: tuple[int, ...] = (13, 10)) -> Graph:
+def small_chat_graph(weights: str, hidden: tuple[int, ...] = (13, 10), seed: int = 0) -> Graph:
     """A whole chat net that builds and runs in a moment."""
-    return build_graph(random_layers(weights, hidden), FORMATS[weights], CHARSET, SUM_BITS.get(weights, 16))
+    return build_graph(random_layers(weights, hidden, seed), FORMATS[weights], CHARSET, SUM_BITS.get(weights, 16))

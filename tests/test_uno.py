@@ -142,6 +142,11 @@ def test_a_net_that_is_too_large_is_measured_and_refused(tmp_path: Path, need) -
     assert firmware.excess.startswith(f"flash {firmware.flash_bytes - 32_256} B over 32256")
 
 
+def test_no_float_no_malloc_no_libm(firmware: Firmware) -> None:
+    names = subprocess.run(["avr-nm", str(firmware.elf)], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"malloc", "free", "__mulsf3", "__addsf3", "__divsf3", "__floatsisf", "exp", "printf"} & set(names)
+
+
 def test_files_a_user_takes_away(firmware: Firmware, tmp_path: Path) -> None:
     save_chat(firmware, LIMITS, "test", tmp_path / "pruned-two_bit")
     names = {str(p.relative_to(tmp_path / "pruned-two_bit")) for p in tmp_path.rglob("*") if p.is_file()}

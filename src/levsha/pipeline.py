@@ -7,7 +7,7 @@ import json
 from rich.console import Console
 
 from levsha.evidence.plots import draw_accuracy_against_flash, draw_losses
-from levsha.evidence.table import LEGEND, markdown_table, notes, rich_tables
+from levsha.evidence.table import LEGEND, markdown_table, notes, replies_table, rich_tables
 from levsha.files import write_file
 from levsha.jobs import run_jobs
 from levsha.recipes.tinychat import recipe, results
@@ -93,8 +93,8 @@ def show(found: dict, replies: list[dict], settings: TinyChat, console: Console)
         )
     console.print(f"\n{found['summary']}\n", highlight=False)
     name = found["recommended"]
-    for r in [r for kind in ("seen", "unseen") for r in replies if r["kind"] == kind][2:12:2] if name else []:
-        console.print(f"  {r['kind']:<7} > {r['query']:<34} {r['said'][name]}", highlight=False, markup=False)
+    if replies and replies[0]["said"]:
+        console.print(replies_table(replies))
     console.print(
         f"\nEverything is in {settings.out}: results.json, report.md, loss.png, accuracy-flash.png, nets, firmware, certificates.",
         highlight=False,

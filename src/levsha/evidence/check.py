@@ -20,11 +20,11 @@ from levsha.targets import Outcome, Target
 
 @dataclass(frozen=True)
 class Comparison:
-    """vectors compared, how many of them differ in any output, and, if any does, where."""
+    """vectors compared, how many of them differ in any output, which ones, and the first of them in words."""
 
     vectors: int
     mismatches: int
-    first_op: str = ""
+    wrong: np.ndarray
     example: str = ""
 
 
@@ -35,26 +35,27 @@ def compare(graph: Graph, outcome: Outcome) -> Comparison:
     wrong_N = np.zeros(count, bool)
     for name in graph.outputs:
         wrong_N |= (want[name] != outcome.outputs[name]).reshape(count, -1).any(1)
-    if not wrong_N.any():
-        return Comparison(count, 0)
-    at = int(np.flatnonzero(wrong_N)[0])
+    wrong = np.flatnonzero(wrong_N)
+    if not len(wrong):
+        return Comparison(count, 0, wrong)
+    at = int(wrong[0])
     name = next(n for n in graph.outputs if (want[n][at] != outcome.outputs[n][at]).any())
     element = int(np.flatnonzero((want[name][at] != outcome.outputs[name][at]).ravel())[0])
     example = f"vector {at}: {name}[{element}] is {outcome.outputs[name][at].ravel()[element]}, the interpreter says {want[name][at].ravel()[element]}"
-    return Comparison(count, int(wrong_N.sum()), example=example)
+    return Comparison(count, len(wrong), wrong, example)
 
 
 def find_first_difference(graph: Graph, target: Target, inputs: Mapping[str, np.ndarray]) -> str:
-    """Return the name of the first op whose output differs on the target: prefixes of the graph are shipped, by bisection."""
-    right, wrong = 0, len(graph.ops)  # a prefix of `right` ops is exact, one of `wrong` ops is not
-    while wrong - right > 1:
-        middle = (right + wrong) // 2
+    """Return the first op whose output differs on the target for these inputs: every prefix of the graph is shipped in turn.
+
+    In order, not by bisection: a later clip or arg max can hide what an earlier op does wrong.
+    """
+    for count, op in enumerate(graph.ops, 1):
+        prefix = graph.prefix(count)
         with tempfile.TemporaryDirectory() as folder:
-            prefix = graph.prefix(middle)
-            exact = compare(prefix, target.run(prefix, inputs, Path(folder))).mismatches == 0
-        right, wrong = (middle, wrong) if exact else (right, middle)
-    op = graph.ops[wrong - 1]
-    return f"{op.name} ({type(op).__name__})"
+            if compare(prefix, target.run(prefix, inputs, Path(folder))).mismatches:
+                return f"{op.name} ({type(op).__name__})"
+    return "none: built anew, the net is exact, so the image is not of this net"
 
 
 def certificate(

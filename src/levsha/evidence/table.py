@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 COLUMNS = (
@@ -61,6 +62,18 @@ def _rich_table(results: dict[str, Any], columns: Sequence[int]) -> Table:
             table.add_row(
                 *(cells[c] for c in columns), style=None if index < count else "dim", end_section=index == count - 1
             )
+    return table
+
+
+def replies_table(replies: list[dict[str, Any]], of_each: int = 4) -> Table:
+    """Return what every variant answers to a few queries; an answer that is listed for its query has a tick."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in ("query", "", *(name.removeprefix("pruned-") for name in replies[0]["said"])):
+        table.add_column(title, overflow="ellipsis", no_wrap=True)
+    for kind in ("seen", "unseen"):
+        for r in [r for r in replies if r["kind"] == kind][:of_each]:
+            said = [f"{text or '(nothing)'}{' ✓' if text in r['listed'] else ''}" for text in r["said"].values()]
+            table.add_row(*(escape(cell) for cell in (r["query"], kind, *said)))
     return table
 
 

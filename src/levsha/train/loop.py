@@ -1,7 +1,7 @@
 """The training loop of an Mlp: AdamW on one flat buffer, with the backward pass written out.
 
-For nets this small, autograd and per-tensor optimizers cost more than the mathematics; written out, a step is about three
-times faster and every line of it can be read.  The gradients equal autograd's (tests/test_train.py).
+For nets this small, autograd and per-tensor optimizers cost more than the mathematics.  The gradients equal autograd's
+(tests/test_train.py).
 """
 
 from __future__ import annotations

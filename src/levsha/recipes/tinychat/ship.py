@@ -102,20 +102,21 @@ def check_chat(
 ) -> tuple[dict[str, Any], int]:
     """Compare the very firmware that ships with the interpreter; return what was found, and the deepest stack."""
     outcome = firmware.vectors(inputs)
-    return _compared(graph, target, inputs, outcome), outcome.stack_bytes or 0
+    return _compared(graph, target, outcome), outcome.stack_bytes or 0
 
 
 def check_net(graph: Graph, target: Target, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
     """Compare the net alone, built for any target, with the interpreter."""
     with tempfile.TemporaryDirectory() as scratch:
-        return _compared(graph, target, inputs, target.run(graph, inputs, Path(scratch)))
+        return _compared(graph, target, target.run(graph, inputs, Path(scratch)))
 
 
-def _compared(graph: Graph, target: Target, inputs: dict[str, np.ndarray], outcome: Outcome) -> dict[str, Any]:
+def _compared(graph: Graph, target: Target, outcome: Outcome) -> dict[str, Any]:
     comparison = compare(graph, outcome)
     found: dict[str, Any] = {"vectors": comparison.vectors, "mismatches": comparison.mismatches}
     if comparison.mismatches:
-        found |= {"example": comparison.example, "first_difference": find_first_difference(graph, target, inputs)}
+        wrong = {name: x[comparison.wrong[:20]] for name, x in outcome.inputs.items()}
+        found |= {"example": comparison.example, "first_difference": find_first_difference(graph, target, wrong)}
     return found
 
 
