@@ -13,7 +13,7 @@ from tyro.conf import Positional
 from levsha.data.pairs import QUERY_BYTES, QUERY_CUT, cut_text
 from levsha.emit.c import emit_c
 from levsha.emit.export import to_binary, to_json
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, check_range
 from levsha.evidence.metrics import decode
 from levsha.files import write_file
 from levsha.ir import Graph
@@ -44,8 +44,7 @@ class Check:
 def check_run(asked: Check, console: Console) -> int:
     """Check a run's nets; return 1 where anything differs."""
     run, target = Run(asked.run), find_target(asked.target)
-    if not 1 <= asked.vectors <= 1_000_000:
-        raise LevshaError(f"--vectors: is {asked.vectors}; allowed are 1 to 1000000.")
+    check_range("vectors", asked.vectors, 1, 1_000_000)
     fits = {v["name"]: v["fits"] is not False for v in run.results()["variants"]}
     names = (
         [run.pick(asked.variant)]

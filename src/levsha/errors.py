@@ -6,3 +6,15 @@ class LevshaError(Exception):
 
     The command line prints it as one line and exits with status 2.
     """
+
+
+def check_range(flag: str, value: float, low: float, high: float) -> None:
+    """Raise LevshaError unless low <= value <= high; `flag` is what the user wrote, without its dashes.
+
+    >>> check_range("seed", 3, 0, 9)
+    >>> check_range("seed", -1, 0, 9)
+    Traceback (most recent call last):
+    levsha.errors.LevshaError: --seed: is -1; allowed are 0 to 9.
+    """
+    if not low <= value <= high:
+        raise LevshaError(f"--{flag}: is {value}; allowed are {low} to {high}.")

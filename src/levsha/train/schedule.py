@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, check_range
 
 LIMITS = {
     "epochs": (0, 10_000), "rate": (1e-9, 10.0), "batch": (2, 1 << 20), "dropout": (0.0, 0.95), "weight_decay": (0.0, 10.0),
@@ -43,8 +43,9 @@ class Schedule:
     def check(self, where: str) -> None:
         """Raise LevshaError for a setting that cannot train; `where` is the flag's prefix."""
         for name, (low, high) in LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise LevshaError(f"--{where}.{name}: is {getattr(self, name)}; allowed are {low} to {high}.")
+            check_range(f"{where}.{name}", getattr(self, name), low, high)
+        if self.recombined and not self.distil:
+            raise LevshaError(f"--{where}.recombined: only a teacher can label such queries; set --{where}.distil.")
 
     def factor(self, done: int, total: int) -> float:
         """Return the share of the highest rate for step `done` of `total`, counted from 1.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, check_range
 from levsha.formats import FORMATS, find_format
 from levsha.train.schedule import Schedule
 
@@ -66,6 +66,7 @@ class Quantise:
 
 ACTIVATION_TOP = {"int8": 255, "int4": 63, "two_bit": 127, "two_bit_z80": 127, "ternary": 255, "binary": 255}
 """Largest activation integer for each weight format, so that sums over 128 inputs are proven to fit 16 bits."""
+LIMITS = {"splits": (1, 100), "vectors": (1, 1_000_000), "prompts": (1, 10_000), "jobs": (0, 256), "seed": (0, 1 << 30)}
 SUM_BITS = {"int8": 32}
 """Widest sum a format's layers may need; 16 where it is not named."""
 
@@ -104,18 +105,12 @@ class TinyChat:
 
     def check(self) -> None:
         """Raise LevshaError for a setting that cannot work, before anything is written."""
+        if not self.variants:
+            raise LevshaError(f"--variants: is empty; name one or more of {', '.join(VARIANTS)}.")
         for name in self.variants:
             parse_variant(name)
-        limits = {
-            "splits": (1, 100),
-            "vectors": (1, 1_000_000),
-            "prompts": (1, 10_000),
-            "jobs": (0, 256),
-            "seed": (0, 1 << 30),
-        }
-        for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                raise LevshaError(f"--{name}: is {getattr(self, name)}; allowed are {low} to {high}.")
+        for name, (low, high) in LIMITS.items():
+            check_range(name, getattr(self, name), low, high)
         if not self.hidden or min(self.hidden) < 2 or max(self.hidden) > 4096:
             raise LevshaError(
                 f"--hidden: is {' '.join(map(str, self.hidden))}; give one or more layers of 2 to 4096 neurons."
@@ -123,6 +118,14 @@ class TinyChat:
         if not 0 < self.prune.keep <= 1:
             raise LevshaError(f"--prune.keep: is {self.prune.keep}; allowed is more than 0, up to 1.")
         self.train.check("train")
+        check_range("train.teachers", self.train.teachers, 1, 50)
+        check_range("train.noisy-queries", self.train.noisy_queries, 0, 1000)
+        check_range("train.clean", self.train.clean, 0, 1)
+        check_range("quantise.percentile", self.quantise.percentile, 1, 100)
+        if self.train.distil and self.train.teachers < 2:
+            raise LevshaError(
+                f"--train.distil: the baseline learns from a mean of nets; --train.teachers is {self.train.teachers}, give 2 or more."
+            )
         self.prune.check("prune")
         for name in FORMATS:
             self.schedule(name).check(f"quantise.{name}")
