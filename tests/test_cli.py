@@ -285,6 +285,19 @@ def test_a_damaged_net_is_named(finished: Path, tmp_path: Path, capsys: pytest.C
     )
 
 
+def test_damaged_files_of_an_earlier_run_are_made_again(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "out", tmp_path / "out")
+    results = (tmp_path / "out" / "results.json").read_text()
+    for path in (
+        "splits/samples-0/pruned.safetensors",
+        "splits/samples-0/references.json",
+        "measurements/pruned-binary.json",
+    ):
+        (tmp_path / "out" / path).write_bytes(b"damaged")
+    assert main(run_words(finished / "good.txt", tmp_path / "out")) == 0
+    assert (tmp_path / "out" / "results.json").read_text() == results
+
+
 def test_a_full_disk_is_one_line_and_what_was_there_stays(finished: Path, tmp_path: Path) -> None:
     """No file may grow beyond 4 KB: the first larger one fails as it does on a full disk."""
     shutil.copytree(finished / "out", tmp_path / "out")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from levsha.errors import LevshaError
 
@@ -26,3 +28,12 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise LevshaError(
             f"{path}: cannot be written ({error.strerror}); what was there before is intact. Free some space or choose another folder with --out."
         ) from None
+
+
+def read_kept(path: Path) -> dict[str, Any]:
+    """Return a JSON object that an earlier run kept to save work; empty where there is none or it is damaged."""
+    try:
+        kept = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}

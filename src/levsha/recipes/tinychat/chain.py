@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from levsha.errors import LevshaError
 from levsha.evidence.metrics import Predict, accuracy, exact_replies, perplexity, reference_predictors, sample_logits
-from levsha.files import write_file
+from levsha.files import read_kept, write_file
 from levsha.formats import FORMATS
 from levsha.ir import Graph
 from levsha.ops import Dense, Requantize
@@ -83,11 +84,10 @@ class Chain:
         """Make a variant unless it is there; return its metrics."""
         path, net_path = self.folder / f"{name}.safetensors", self.folder / f"{name}.net.safetensors"
         weights = parse_variant(name)[1]
-        if path.exists() and (not weights or net_path.exists()):
-            mlp, about = load_mlp(path)
-            if about.get("key") == self.key(name):
-                self.made[name] = mlp
-                return about["metrics"]
+        kept = self._kept(path, self.key(name))
+        if kept and (not weights or net_path.exists()):
+            self.made[name], about = kept
+            return about["metrics"]
         mlp, history = self._train(name)
         graph = self._lower(mlp, weights) if weights else None
         if graph:
@@ -111,6 +111,15 @@ class Chain:
         save_mlp(mlp, path, about | {"charset": list(self.corpus.pairs.charset)})
         self.made[name] = mlp
         return metrics
+
+    @staticmethod
+    def _kept(path: Path, key: str) -> tuple[Mlp, dict[str, Any]] | None:
+        """A net that an earlier run finished with the same key; none if its file is missing or damaged: it is made again."""
+        try:
+            mlp, about = load_mlp(path)
+        except LevshaError:
+            return None
+        return (mlp, about) if about.get("key") == key else None
 
     def _ready(self, name: str) -> Mlp:
         if name not in self.made:
@@ -139,13 +148,15 @@ class Chain:
         for index, name in enumerate(names):
             path, seed = self.folder / f"{name}.safetensors", self.seed + 100 * index
             key = self._hash([seed, asdict(replace(s, distil=0.0, recombined=0.0, teachers=1))])
-            if name not in self.made:
-                mlp, about = load_mlp(path) if path.exists() else (None, {})
-                if mlp is None or about["key"] != key:
-                    alone = replace(s, distil=0.0, recombined=0.0)
-                    mlp, history = self._fit(name, self._untrained(seed), alone, list, seed)
-                    save_mlp(mlp, path, {"key": key, "loss": history, "variant": name})
-                self.made[name] = mlp
+            if name in self.made:
+                continue
+            kept = self._kept(path, key)
+            if kept:
+                self.made[name] = kept[0]
+            else:
+                alone = replace(s, distil=0.0, recombined=0.0)
+                self.made[name], history = self._fit(name, self._untrained(seed), alone, list, seed)
+                save_mlp(self.made[name], path, {"key": key, "loss": history, "variant": name})
         return [self.made[name] for name in names]
 
     def _all_teachers(self) -> list[Mlp]:
@@ -192,10 +203,9 @@ class Chain:
         """Return the accuracies of the predictors that need no training, made once."""
         path = self.folder / "references.json"
         key = hashlib.sha256(f"{RECIPE_VERSION} {self.corpus.pairs.digest} {self.by} {self.seed}".encode()).hexdigest()
-        if path.exists():
-            kept = json.loads(path.read_text())
-            if kept["key"] == key:
-                return kept["references"]
+        kept = read_kept(path)
+        if kept.get("key") == key:
+            return kept["references"]
         queries = self.corpus.query_counts[self.corpus.samples.query_N].astype(np.int64)
         found = reference_predictors(
             queries, self.corpus.context_counts.astype(np.int64), self.corpus.samples, self.train, self.test

@@ -12,7 +12,7 @@ import numpy as np
 from levsha.data.pairs import Pairs, Samples, make_samples, read_pairs, split_samples
 from levsha.errors import LevshaError
 from levsha.evidence.metrics import accuracy, decode, exact_replies, sample_logits
-from levsha.files import write_file
+from levsha.files import read_kept, write_file
 from levsha.jobs import Job, News, say
 from levsha.recipes.tinychat.net import read_z80ai
 from levsha.recipes.tinychat.predict import graph_predictor
@@ -48,8 +48,14 @@ def shipped_split(settings: TinyChat, pairs: Pairs) -> tuple[Samples, np.ndarray
 def training_jobs(settings: TinyChat, pairs: Pairs) -> list[Job]:
     """Return one job a split."""
     seeds = range(settings.seed, settings.seed + settings.splits)
-    steps = sum(_epochs(settings, name) + 1 for name in settings.variants) + 1
+    steps = sum(_epochs(settings, name) + 1 for name in _stages(settings)) + 1
     return [Job(f"{by}-{seed}", train_split, (settings, pairs, by, seed), steps) for seed in seeds for by in SPLITS]
+
+
+def _stages(settings: TinyChat) -> list[str]:
+    """The variants in the order they are made, with those that others start from."""
+    names = [name for variant in settings.variants for name in ("baseline", parse_variant(variant)[0], variant)]
+    return list(dict.fromkeys(names))
 
 
 def _epochs(settings: TinyChat, name: str) -> int:
@@ -65,10 +71,12 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
     from levsha.recipes.tinychat.chain import Chain  # torch is imported only where it trains
     from levsha.recipes.tinychat.samples import Corpus
 
-    corpus, job, finished = Corpus(pairs), f"{by}-{seed}", 0
+    corpus, job, finished, trained = Corpus(pairs), f"{by}-{seed}", 0, 0
 
     def report(name: str, epoch: int, epochs: int, loss: float) -> None:
-        say(News(job, finished + epoch, f"{name}  epoch {epoch}/{epochs}  loss {loss:.3f}"))
+        nonlocal trained  # epochs of the nets that this variant needed before it
+        say(News(job, finished + trained + epoch, f"{name}  epoch {epoch}/{epochs}  loss {loss:.3f}"))
+        trained += epochs if epoch == epochs else 0
 
     chain = Chain(
         settings, corpus, by, seed, split_samples(corpus.samples, by, seed), split_folder(settings, by, seed), report
@@ -76,10 +84,10 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
     say(News(job, 0, "reference predictors"))
     metrics: dict[str, Any] = {"references": chain.references()}
     finished += 1
-    for name in settings.variants:
+    for name in _stages(settings):
         say(News(job, finished, name))
         metrics[name] = chain.make(name)
-        finished += _epochs(settings, name) + 1
+        finished, trained = finished + _epochs(settings, name) + 1, 0
     say(News(job, finished, "done"))
     return metrics
 
@@ -103,17 +111,9 @@ def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
     samples, train, test = shipped_split(settings, pairs)
     seen, unseen = np.unique(samples.query_N[train]), np.unique(samples.query_N[test])
     kept, firmware = settings.out / "measurements" / f"{name}.json", settings.out / "firmware" / name / "firmware.elf"
-    decides = [
-        SHIP_VERSION,
-        graph_hash(graph),
-        pairs.digest,
-        settings.target,
-        settings.vectors,
-        settings.prompts,
-        settings.seed,
-    ]
-    decides += [TARGETS[settings.target].missing()]
-    row: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    s, tools = settings, TARGETS[settings.target].missing()
+    decides = [SHIP_VERSION, graph_hash(graph), pairs.digest, s.target, s.vectors, s.prompts, s.seed, tools]
+    row = read_kept(kept)
     if row.get("decides") != decides or (row["fits"] and not firmware.exists()):
         trial = Trial(
             prompts(pairs, seen, unseen, settings.prompts, settings.seed),
@@ -121,7 +121,7 @@ def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
         )
         row = ship(settings, trial, graph, name, report) | {"decides": decides}
         write_file(kept, json.dumps(row))
-    say(News(name, 3, row["note"] or "done"))
+    say(News(name, 3, str(row["note"] or "done")))
     return row
 
 

@@ -67,8 +67,8 @@ def _variant(
     name: str, seeds: list[int], trained: dict[str, dict[str, Any]], row: dict[str, Any] | None
 ) -> dict[str, Any]:
     base, weights = parse_variant(name)
-    first = trained[f"samples-{seeds[0]}"][name]
-    keep = first["parameters"] / trained[f"samples-{seeds[0]}"].get("baseline", first)["parameters"]
+    first, baseline = (trained[f"samples-{seeds[0]}"][n] for n in (name, "baseline"))
+    keep = first["parameters"] / baseline["parameters"]
     found: dict[str, Any] = {"name": name, "format": weights or "float32", "keep": keep if base == "pruned" else 1.0}
     found |= {"parameters": first["parameters"], "weight_bytes": first["weight_bytes"]}
     for key, by, metric in METRICS:
@@ -155,10 +155,16 @@ def _on_bottleneck(results: dict[str, Any]) -> str:
     target = TARGETS[results["target"]]
     assert target.flash_bytes and target.ram_bytes
     flash, sram = largest["flash_bytes"] / target.flash_bytes, max(v["sram_bytes"] for v in measured) / target.ram_bytes
-    scarce = "flash" if flash > sram else "SRAM"
+    scarce, share = ("flash", flash) if flash > sram else ("SRAM", sram)
+    where = (
+        f"The bottleneck on the {results['target']} is {scarce}"
+        if share > 0.5
+        else f"Nothing is scarce on the {results['target']}"
+    )
     return (
-        f"The bottleneck on the {results['target']} is {scarce}: the largest net that was built takes {100 * flash:.0f} % of the flash, "
-        f"none takes more than {100 * sram:.0f} % of the SRAM; the slowest, {slowest['name']}, needs {slowest['ms_per_character']['mean']:.1f} ms a character on average, {slowest['ms_per_character']['max']:.1f} at most."
+        f"{where}: the largest net that was built takes {100 * flash:.0f} % of the flash, none takes more than "
+        f"{100 * sram:.0f} % of the SRAM; the slowest, {slowest['name']}, needs {slowest['ms_per_character']['mean']:.1f} ms a character "
+        f"on average, {slowest['ms_per_character']['max']:.1f} at most."
     )
 
 
