@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from levsha.data.pairs import QUERY_BYTES, QUERY_CUT, cut_text
+from levsha.data.pairs import cut_text, typed_query
 from levsha.emit.c import emit_c
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare, find_first_difference
@@ -74,7 +74,9 @@ def test_whole_net_equals_interpreter(weights: str, target, tmp_path: Path, need
 def test_line_editing(firmware: Firmware, graph: Graph, typed: str, meant: bytes) -> None:
     outcome, text = firmware.lines([typed])
     query = bytes(outcome.inputs["query"][0].astype(np.uint8)).rstrip(b"\0")
-    assert query == meant == cut_text(meant, QUERY_BYTES, QUERY_CUT)
+    assert query == meant
+    if not any(c in typed for c in "\x08\x7f"):
+        assert typed_query(typed) == meant  # the chat on this machine makes the same of it
     answer = decode(graph_predictor(graph), [meant], CHARSET)[0].decode()
     assert text.split("\r\n")[1] == answer
 

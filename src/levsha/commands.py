@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 from rich.console import Console
 from tyro.conf import Positional
 
-from levsha.data.pairs import QUERY_BYTES, QUERY_CUT, cut_text
+from levsha.data.pairs import typed_query
 from levsha.emit.c import emit_c
 from levsha.emit.export import to_binary, to_json
 from levsha.errors import LevshaError, check_range
@@ -96,7 +97,7 @@ def chat_run(asked: Chat) -> int:
     return 0
 
 
-def _converse(say: str | None, who: str, answer) -> None:
+def _converse(say: str | None, who: str, answer: Callable[[str], str]) -> None:
     if say is not None:
         print(answer(say))
         return
@@ -105,7 +106,7 @@ def _converse(say: str | None, who: str, answer) -> None:
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
             return
         if not line.strip():
             return
@@ -114,8 +115,8 @@ def _converse(say: str | None, who: str, answer) -> None:
 
 def _answer(graph: Graph, line: str) -> str:
     charset = bytes(int(byte) for byte in graph.ops[-1].table)  # type: ignore[attr-defined]
-    query = cut_text(line.strip().encode(), QUERY_BYTES, QUERY_CUT)
-    return decode(graph_predictor(graph), [query], charset)[0].decode("utf-8", "replace")
+    query = typed_query(line)
+    return decode(graph_predictor(graph), [query], charset)[0].decode("utf-8", "replace") if query else ""
 
 
 def _timed(answer: str, cycles: list[int]) -> str:

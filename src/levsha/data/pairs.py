@@ -70,6 +70,16 @@ def cut_text(raw: bytes, most: int, cut_from: int) -> bytes:
     return raw[:most].rsplit(b" ", 1)[0] if b" " in raw[cut_from:most] else raw[:most]
 
 
+def typed_query(line: str) -> bytes:
+    """Return what a chat makes of a line that somebody typed: control characters dropped, spaces stripped, cut.
+
+    >>> typed_query("  hi\\tthere \\x07")
+    b'hithere'
+    """
+    raw = bytes(byte for byte in line.encode("utf-8", "surrogateescape") if byte >= 32 and byte != 127)
+    return cut_text(raw.strip(b" "), QUERY_BYTES, QUERY_CUT)
+
+
 def parse_pair(line: str) -> tuple[bytes, bytes] | None:
     """Split a line at its first `|`; None where there is no pair in it (no `|`, a query under 2 characters, no response).
 

@@ -51,7 +51,12 @@ class Conversation:
     def __init__(self, elf: Path) -> None:
         words = command(elf, [Area(0x100, 0, stage=1)], [])  # an empty area: only to say that there are two stages
         self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="surrogateescape",
         )
         self._until_ready()
 
