@@ -16,7 +16,7 @@ from levsha.recipes.tinychat.chain import Chain
 from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
 from levsha.recipes.tinychat.recipe import read_data
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
-from levsha.recipes.tinychat.settings import ACTIVATION_TOP, SUM_BITS, TinyChat
+from levsha.recipes.tinychat.settings import TinyChat, quantisation_of
 from levsha.recipes.tinychat.vectors import check_vectors
 from levsha.train.loop import Step, train
 from levsha.train.lower import fake_quantised_forward, lower_mlp
@@ -148,14 +148,14 @@ def corpus() -> Corpus:
 def test_fake_quantised_equals_interpreter(weights: str, hidden: tuple[int, ...], corpus: Corpus) -> None:
     """Every format, trained for a moment so that scales, signs and dead neurons are those of real nets."""
     train_index, _ = split_samples(corpus.samples, "queries", 0)
-    quantisation = Quantisation(FORMATS[weights], ACTIVATION_TOP[weights])
+    grid, top, sum_bits = quantisation_of(weights)
+    quantisation = Quantisation(grid, top)
     x = corpus.inputs(train_index)
     mlp = init_mlp([256, *hidden, len(corpus.pairs.charset)], 0)
     few = train_index[:4000]
     batches = ChatBatches(corpus, few, QueryTable(corpus, few, 1, False, 0), Schedule(), 0.5, 0)
     mlp = calibrate(estimate_norm(mlp, x), x, quantisation.top, 99.9)
     mlp = estimate_norm(train(mlp, batches, Schedule(epochs=2, rate=1e-2), quantisation)[0], x, quantisation)
-    sum_bits = SUM_BITS.get(weights, 16)
     layers = lower_mlp(mlp, quantisation, x, INPUT_TOTAL, sum_bits)
     graph = build_graph(layers, FORMATS[weights], corpus.pairs.charset, sum_bits)
     values = interpret(graph, check_vectors(corpus.pairs, corpus.samples, 500, 0))

@@ -22,7 +22,7 @@ from levsha.ops import Dense, Requantize
 from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAMS, build_graph
 from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
-from levsha.recipes.tinychat.settings import ACTIVATION_TOP, SUM_BITS, TinyChat, parse_variant
+from levsha.recipes.tinychat.settings import TinyChat, parse_variant, quantisation_of
 from levsha.store import save_graph
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.loop import teacher_of, train
@@ -72,7 +72,9 @@ class Chain:
         parts: list[Any] = [asdict(s.train)]
         parts += [asdict(s.prune)] if base == "pruned" else []
         parts += (
-            [weights, asdict(s.schedule(weights)), s.quantise.percentile, ACTIVATION_TOP[weights]] if weights else []
+            [weights, asdict(s.schedule(weights)), s.quantise.percentile, quantisation_of(weights)[1]]
+            if weights
+            else []
         )
         return self._hash(parts)
 
@@ -130,7 +132,7 @@ class Chain:
         base, weights = parse_variant(name)
         s = self.settings
         if weights:
-            quantisation = Quantisation(FORMATS[weights], ACTIVATION_TOP[weights])
+            quantisation = Quantisation(*quantisation_of(weights)[:2])
             start = calibrate(self._ready(base), self.clean_inputs, quantisation.top, s.quantise.percentile)
             return self._fit(name, start, s.schedule(weights), self._all_teachers, self.seed, quantisation)
         if base == "pruned":
@@ -181,11 +183,9 @@ class Chain:
         return estimate_norm(start, self.clean_inputs, quantisation), history
 
     def _lower(self, mlp: Mlp, weights: str) -> Graph:
-        sum_bits = SUM_BITS.get(weights, 16)
-        layers = lower_mlp(
-            mlp, Quantisation(FORMATS[weights], ACTIVATION_TOP[weights]), self.clean_inputs, INPUT_TOTAL, sum_bits
-        )
-        return build_graph(layers, FORMATS[weights], self.corpus.pairs.charset, sum_bits)
+        grid, top, sum_bits = quantisation_of(weights)
+        layers = lower_mlp(mlp, Quantisation(grid, top), self.clean_inputs, INPUT_TOTAL, sum_bits)
+        return build_graph(layers, grid, self.corpus.pairs.charset, sum_bits)
 
     def _evaluate(self, predict: Predict) -> dict[str, float]:
         pairs, samples = self.corpus.pairs, self.corpus.samples

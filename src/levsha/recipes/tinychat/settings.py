@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from levsha.errors import LevshaError, check_range
-from levsha.formats import FORMATS, find_format
+from levsha.formats import FORMATS, Format, find_format
 from levsha.train.schedule import Schedule
 
 BASES = ("baseline", "pruned")
@@ -66,10 +66,15 @@ class Quantise:
 
 
 ACTIVATION_TOP = {"int8": 255, "int4": 63, "two_bit": 127, "two_bit_z80": 127, "ternary": 255, "binary": 255}
-"""Largest activation integer for each weight format, so that sums over 128 inputs are proven to fit 16 bits."""
+"""Largest activation integer for each weight format, so that sums over 128 inputs fit 16 bits; 127 where it is not named."""
 LIMITS = {"splits": (1, 100), "vectors": (1, 1_000_000), "prompts": (1, 10_000), "jobs": (0, 256), "seed": (0, 1 << 30)}
 SUM_BITS = {"int8": 32}
 """Widest sum a format's layers may need; 16 where it is not named."""
+
+
+def quantisation_of(name: str) -> tuple[Format, int, int]:
+    """Return a format, the largest activation integer that goes with it, and the bits of its sums."""
+    return FORMATS[name], ACTIVATION_TOP.get(name, 127), SUM_BITS.get(name, 16)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class TinyChat:
 
     def schedule(self, format_name: str) -> Schedule:
         """Return the schedule of a format."""
-        return getattr(self.quantise, format_name)
+        return getattr(self.quantise, format_name, _QUANTISED)
 
 
 def parse_variant(name: str) -> tuple[str, str | None]:

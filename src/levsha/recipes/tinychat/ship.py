@@ -53,6 +53,7 @@ def ship(settings: TinyChat, trial: Trial, graph: Graph, name: str, say: Callabl
         row |= _nothing("") | {"flash_bytes": firmware.flash_bytes, "fits": False}
         folder = settings.out / "firmware" / name
         shutil.rmtree(folder, ignore_errors=True)  # an earlier net's must not stay if this one does not fit
+        certificate_path(settings.out, name, target).unlink(missing_ok=True)
         if firmware.excess:
             return row | {"note": f"does not fit: {firmware.excess}"}
         say("typing prompts")
@@ -120,10 +121,15 @@ def _compared(graph: Graph, target: Target, outcome: Outcome) -> dict[str, Any]:
     return found
 
 
+def certificate_path(out: Path, name: str, target: Target) -> Path:
+    """Return where the certificate of a net on a target lies."""
+    return out / "certificates" / f"{name}-{target.name}.json"
+
+
 def write_certificate(out: Path, name: str, graph: Graph, target: Target, row: dict[str, Any], seed: int) -> Path:
     """Write the certificate of a check that was made; return its path."""
     comparison = {key: row[key] for key in ("flash_bytes", "sram_bytes", "firmware_sha256") if key in row}
-    path = out / "certificates" / f"{name}-{target.name}.json"
+    path = certificate_path(out, name, target)
     write_file(
         path,
         json.dumps(certificate(graph, target, row["vectors"], row["mismatches"], seed, comparison), indent=2) + "\n",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -58,13 +60,21 @@ class Area:
 
 @cache
 def runner() -> Path:
-    """Return the path of the compiled runner, compiling it into the user's cache folder at first."""
+    """Return the path of the compiled runner, compiling it into the user's cache folder at first.
+
+    Where that folder cannot be written, it is compiled anew for this process.
+    """
     source = files("levsha.targets.uno").joinpath("simrun.c").read_text()
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache_home / "levsha" / f"simrun-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = tempfile.mkdtemp(prefix="levsha-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder, path.name)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         Path(folder, "simrun.c").write_text(source)
         call(["gcc", "-std=gnu99", "-O2", "-o", "simrun", "simrun.c", "-lsimavr", "-lelf"], "uno simulator", cwd=folder)
