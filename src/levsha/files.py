@@ -22,6 +22,11 @@ def write_file(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # without it, a power cut may undo the renaming
+        finally:
+            os.close(folder)
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder itself may be missing; the first error says so
             temporary.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ def save_graph(graph: Graph, path: Path, about: dict[str, Any] | None = None) ->
     """Write a graph and return its hash; `about` is kept beside it and does not enter the hash."""
     header, tensors = _describe(graph)
     metadata = {"kind": KIND, "graph": header, "hash": _digest(header, tensors), "about": json.dumps(about or {})}
-    write_file(path, save(tensors, metadata))
+    write_file(path, stable(save(tensors, metadata)))
     return metadata["hash"]
 
 
@@ -62,6 +62,14 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]
         raise LevshaError(f"{path}: cannot be read ({error.strerror}).") from None
     except Exception as error:  # the parser's own exceptions have no common base
         raise LevshaError(f"{path}: is no sound .safetensors file ({error}).") from None
+
+
+def stable(file: bytes) -> bytes:
+    """Return a .safetensors file with its header in sorted order: the library's own order differs from call to call."""
+    (length,) = struct.unpack("<Q", file[:8])
+    header = json.dumps(json.loads(file[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + file[8 + length :]
 
 
 def _describe(graph: Graph) -> tuple[str, dict[str, np.ndarray]]:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from levsha.errors import LevshaError
 from levsha.files import write_file
-from levsha.store import read_safetensors
+from levsha.store import read_safetensors, stable
 from levsha.train.mlp import Mlp
 
 KIND = "levsha-float-1"
@@ -21,7 +21,7 @@ KIND = "levsha-float-1"
 
 def save_mlp(mlp: Mlp, path: Path, about: dict[str, Any]) -> None:
     """Write a float net; `about` is kept as JSON in the header."""
-    write_file(path, save(mlp.tensors(), {"kind": KIND, "about": json.dumps(about)}))
+    write_file(path, stable(save(mlp.tensors(), {"kind": KIND, "about": json.dumps(about)})))
 
 
 def load_mlp(path: Path) -> tuple[Mlp, dict[str, Any]]:

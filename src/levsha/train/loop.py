@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from levsha.errors import LevshaError
+from levsha.train.checkpoint import Checkpoint
 from levsha.train.mlp import EPSILON, Mlp, Quantisation
 from levsha.train.schedule import Schedule
 
@@ -156,39 +157,78 @@ def train(
     teacher: Teacher | None = None,
     seed: int = 0,
     report: Report | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Mlp, list[float]]:
-    """Train a copy of the net and return it, without statistics (see estimate_norm), and the mean loss of every epoch."""
+    """Train a copy of the net and return it, without statistics (see estimate_norm), and the mean loss of every epoch.
+
+    With a checkpoint, training goes on from its last state and ends with the same bytes as if it had never stopped.
+    """
     torch.set_num_threads(1)
-    step = Step(mlp, schedule, quantisation, seed)
-    total, done, history = schedule.epochs * len(batches), 0, []
-    average = step.parameters.all.clone()
-    for epoch in range(schedule.epochs):
-        loss, count = torch.zeros(()), 0
-        for x, target, known in batches.epoch(epoch):
-            if teacher and schedule.distil:
-                share = schedule.distil if known is None else 1 - known * (1 - schedule.distil)
-                target = torch.lerp(target, teacher(x), share)
-            logits = step.forward(x)
-            if done % 4 == 0:  # a look at the loss costs as much as a tenth of the step
-                loss += -(torch.log_softmax(logits, 1) * target).sum() / len(x)
-                count += 1
-            step.backward(logits, target)
-            done += 1
-            step.parameters.adamw(schedule.rate * schedule.factor(done, total), schedule.weight_decay)
-            if schedule.average:
-                average.lerp_(step.parameters.all, 1 - min(schedule.average, done / (done + 10)))
-        history.append(float(loss) / max(1, count))
-        if not math.isfinite(history[-1]):
+    state = _State(Step(mlp, schedule, quantisation, seed), schedule)
+    state.restore(checkpoint)
+    while len(state.history) < schedule.epochs:
+        epoch = len(state.history)
+        state.history.append(_train_epoch(state, batches, epoch, schedule, teacher))
+        if not math.isfinite(state.history[-1]):
             raise LevshaError(
-                f"training: the loss is {history[-1]} in epoch {epoch + 1}; try a lower rate than {schedule.rate:g}."
+                f"training: the loss is {state.history[-1]} in epoch {epoch + 1}; try a lower rate than {schedule.rate:g}."
             )
+        if checkpoint:
+            checkpoint.save(state.tensors(), state.counters())
         if report:
-            report(epoch, history[-1])
-    p = step.parameters
+            report(epoch, state.history[-1])
+    p = state.step.parameters
     if schedule.average:
-        p.all.copy_(average)
+        p.all.copy_(state.average)
     weight, gamma, beta = ([part.clone() for part in parts] for parts in (p.weight, p.gamma, p.beta))
-    return replace(mlp, weight_OI=weight, gamma_O=gamma, beta_O=beta, mean_O=[], var_O=[]), history
+    return replace(mlp, weight_OI=weight, gamma_O=gamma, beta_O=beta, mean_O=[], var_O=[]), state.history
+
+
+class _State:
+    """All that an epoch starts from; an epoch's batches are a function of its number, so they need no state."""
+
+    def __init__(self, step: Step, schedule: Schedule) -> None:
+        self.step, self.average = step, step.parameters.all.clone()
+        self.done, self.history = 0, list[float]()
+
+    def tensors(self) -> dict[str, Tensor]:
+        p = self.step.parameters
+        named = {"parameters": p.all, "moment": p.moment, "square": p.square, "steps": p.steps, "average": self.average}
+        return named | {"generator": self.step.generator.get_state()}
+
+    def counters(self) -> dict[str, Any]:
+        return {"done": self.done, "history": self.history}
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        saved = checkpoint.load() if checkpoint else None
+        if not saved:
+            return
+        tensors, counters = saved
+        for name, mine in self.tensors().items():
+            if name != "generator":
+                mine.copy_(tensors[name])
+        self.step.generator.set_state(tensors["generator"])
+        self.done, self.history = counters["done"], counters["history"]
+
+
+def _train_epoch(state: _State, batches: Batches, epoch: int, schedule: Schedule, teacher: Teacher | None) -> float:
+    """Take every step of an epoch; return the mean loss, looked at every fourth step."""
+    step, total = state.step, schedule.epochs * len(batches)
+    loss, looks = torch.zeros(()), 0
+    for x, target, known in batches.epoch(epoch):
+        if teacher and schedule.distil:
+            share = schedule.distil if known is None else 1 - known * (1 - schedule.distil)
+            target = torch.lerp(target, teacher(x), share)
+        logits = step.forward(x)
+        if state.done % 4 == 0:  # a look at the loss costs as much as a tenth of the step
+            loss += -(torch.log_softmax(logits, 1) * target).sum() / len(x)
+            looks += 1
+        step.backward(logits, target)
+        state.done += 1
+        step.parameters.adamw(schedule.rate * schedule.factor(state.done, total), schedule.weight_decay)
+        if schedule.average:
+            state.average.lerp_(step.parameters.all, 1 - min(schedule.average, state.done / (state.done + 10)))
+    return float(loss) / max(1, looks)
 
 
 def teacher_of(nets: list[Mlp], temperature: float) -> Teacher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
 from levsha.recipes.tinychat.settings import TinyChat, parse_variant, quantisation_of
 from levsha.store import save_graph
+from levsha.train.checkpoint import Checkpoint
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.loop import teacher_of, train
 from levsha.train.lower import lower_mlp
@@ -33,6 +34,16 @@ from levsha.train.schedule import Schedule
 Say = Callable[[str, int, int, float], None]  # variant, epochs done, epochs in all, loss
 RECIPE_VERSION = 1  # raise it when the same settings would train differently
 BASELINE_SEED = 50  # a baseline that has teachers must not start where the first of them did
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training: the name of the net it makes, the hash of all that decides how it comes out, its settings, its seed."""
+
+    name: str
+    key: str
+    schedule: Schedule
+    seed: int
 
 
 class Chain:
@@ -84,41 +95,27 @@ class Chain:
 
     def make(self, name: str) -> dict[str, Any]:
         """Make a variant unless it is there; return its metrics."""
-        path, net_path = self.folder / f"{name}.safetensors", self.folder / f"{name}.net.safetensors"
+        net_path = self.folder / f"{name}.net.safetensors"
         weights = parse_variant(name)[1]
-        kept = self._kept(path, self.key(name))
+        kept = self._kept(name, self.key(name))
         if kept and (not weights or net_path.exists()):
             self.made[name], about = kept
             return about["metrics"]
         mlp, history = self._train(name)
         graph = self._lower(mlp, weights) if weights else None
         if graph:
-            predict = graph_predictor(graph)
-            save_graph(
-                graph, net_path, {"recipe": "tinychat", "variant": name, "charset": list(self.corpus.pairs.charset)}
-            )
-        else:
-            predict = float_predictor(mlp)
-        metrics = self._evaluate(predict) | {
-            "parameters": mlp.parameters,
-            "weight_bytes": weight_bytes(mlp, graph),
-        }
-        about = {
-            "key": self.key(name),
-            "metrics": metrics,
-            "loss": history,
-            "variant": name,
-            "split": f"{self.by}-{self.seed}",
-        }
-        save_mlp(mlp, path, about | {"charset": list(self.corpus.pairs.charset)})
+            charset = list(self.corpus.pairs.charset)
+            save_graph(graph, net_path, {"recipe": "tinychat", "variant": name, "charset": charset})
+        metrics = self._evaluate(graph_predictor(graph) if graph else float_predictor(mlp))
+        metrics |= {"parameters": mlp.parameters, "weight_bytes": weight_bytes(mlp, graph)}
+        self._save(mlp, name, {"key": self.key(name), "metrics": metrics, "loss": history})
         self.made[name] = mlp
         return metrics
 
-    @staticmethod
-    def _kept(path: Path, key: str) -> tuple[Mlp, dict[str, Any]] | None:
+    def _kept(self, name: str, key: str) -> tuple[Mlp, dict[str, Any]] | None:
         """A net that an earlier run finished with the same key; none if its file is missing or damaged: it is made again."""
         try:
-            mlp, about = load_mlp(path)
+            mlp, about = load_mlp(self.folder / f"{name}.safetensors")
         except LevshaError:
             return None
         return (mlp, about) if about.get("key") == key else None
@@ -130,15 +127,17 @@ class Chain:
 
     def _train(self, name: str) -> tuple[Mlp, list[float]]:
         base, weights = parse_variant(name)
-        s = self.settings
+        s, key = self.settings, self.key(name)
         if weights:
             quantisation = Quantisation(*quantisation_of(weights)[:2])
             start = calibrate(self._ready(base), self.clean_inputs, quantisation.top, s.quantise.percentile)
-            return self._fit(name, start, s.schedule(weights), self._all_teachers, self.seed, quantisation)
+            stage = Stage(name, key, s.schedule(weights), self.seed)
+            return self._fit(stage, start, self._all_teachers, quantisation)
         if base == "pruned":
-            return self._fit(name, prune(self._ready("baseline"), s.prune.keep), s.prune, self._all_teachers, self.seed)
+            start = prune(self._ready("baseline"), s.prune.keep)
+            return self._fit(Stage(name, key, s.prune, self.seed), start, self._all_teachers)
         seed = self.seed + BASELINE_SEED if s.train.teachers > 1 else self.seed
-        return self._fit(name, self._untrained(seed), s.train, self._teachers, seed)
+        return self._fit(Stage(name, key, s.train, seed), self._untrained(seed), self._teachers)
 
     def _untrained(self, seed: int) -> Mlp:
         return init_mlp([self.clean_inputs.shape[1], *self.settings.hidden, len(self.corpus.pairs.charset)], seed)
@@ -148,39 +147,42 @@ class Chain:
         s = self.settings.train
         names = [f"teacher-{index}" for index in range(s.teachers)] if s.teachers > 1 else []
         for index, name in enumerate(names):
-            path, seed = self.folder / f"{name}.safetensors", self.seed + 100 * index
-            key = self._hash([seed, asdict(replace(s, distil=0.0, recombined=0.0, teachers=1))])
             if name in self.made:
                 continue
-            kept = self._kept(path, key)
+            seed, alone = self.seed + 100 * index, replace(s, distil=0.0, recombined=0.0, teachers=1)
+            stage = Stage(name, self._hash([seed, asdict(alone)]), alone, seed)
+            kept = self._kept(stage.name, stage.key)
             if kept:
                 self.made[name] = kept[0]
             else:
-                alone = replace(s, distil=0.0, recombined=0.0)
-                self.made[name], history = self._fit(name, self._untrained(seed), alone, list, seed)
-                save_mlp(self.made[name], path, {"key": key, "loss": history, "variant": name})
+                self.made[name], history = self._fit(stage, self._untrained(seed), list)
+                self._save(self.made[name], name, {"key": stage.key, "loss": history})
         return [self.made[name] for name in names]
 
     def _all_teachers(self) -> list[Mlp]:
         return [self._ready("baseline"), *self._teachers()]
 
     def _fit(
-        self,
-        name: str,
-        start: Mlp,
-        schedule: Schedule,
-        teachers: Callable[[], list[Mlp]],
-        seed: int,
-        quantisation: Quantisation | None = None,
+        self, stage: Stage, start: Mlp, teachers: Callable[[], list[Mlp]], quantisation: Quantisation | None = None
     ) -> tuple[Mlp, list[float]]:
+        schedule, history = stage.schedule, []
         nets = teachers() if schedule.distil else []
-        history: list[float] = []
         if schedule.epochs:
-            batches = ChatBatches(self.corpus, self.train, self.table, schedule, self.settings.train.clean, seed)
-            say = lambda epoch, loss: self.say(name, epoch + 1, schedule.epochs, loss)  # noqa: E731
+            clean = self.settings.train.clean
+            batches = ChatBatches(self.corpus, self.train, self.table, schedule, clean, stage.seed)
+            say = lambda epoch, loss: self.say(stage.name, epoch + 1, schedule.epochs, loss)  # noqa: E731
             teacher = teacher_of(nets, schedule.temperature) if nets else None
-            start, history = train(start, batches, schedule, quantisation, teacher, seed, say)
+            checkpoint = Checkpoint(self._checkpoint(stage.name), stage.key)
+            start, history = train(start, batches, schedule, quantisation, teacher, stage.seed, say, checkpoint)
         return estimate_norm(start, self.clean_inputs, quantisation), history
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.folder / f"{name}.checkpoint.safetensors"
+
+    def _save(self, mlp: Mlp, name: str, about: dict[str, Any]) -> None:
+        about |= {"variant": name, "split": f"{self.by}-{self.seed}", "charset": list(self.corpus.pairs.charset)}
+        save_mlp(mlp, self.folder / f"{name}.safetensors", about)
+        self._checkpoint(name).unlink(missing_ok=True)
 
     def _lower(self, mlp: Mlp, weights: str) -> Graph:
         grid, top, sum_bits = quantisation_of(weights)
