@@ -331,6 +331,20 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_start_continues(data: Path, 
     assert {p: p.stat().st_mtime_ns for p in wanted} == stamps
 
 
+def test_a_killed_run_ends_with_the_same_bytes(finished: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for seconds in (4.0, 6.0):
+        process = subprocess.Popen([*LEVSHA, *run_words(data, out)], stdout=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert main(run_words(data, out)) == 0
+    for folder in ("splits", "nets"):
+        for path in (finished / "out" / folder).rglob("*.safetensors"):
+            assert (out / path.relative_to(finished / "out")).read_bytes() == path.read_bytes(), path
+    assert not list(out.rglob("*.checkpoint.safetensors")) and not list(out.rglob("*.tmp"))
+
+
 def test_two_runs_in_one_folder_are_kept_apart(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Run(finished / "out").writing():
         assert "another levsha run is at work" in refused(run_words(finished / "good.txt", finished / "out"), capsys)
