@@ -23,7 +23,7 @@ from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAM
 from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
 from levsha.recipes.tinychat.settings import TinyChat, parse_variant, quantisation_of
-from levsha.store import save_graph
+from levsha.store import graph_hash, load_graph, save_graph
 from levsha.train.checkpoint import Checkpoint
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.loop import teacher_of, train
@@ -98,19 +98,29 @@ class Chain:
         net_path = self.folder / f"{name}.net.safetensors"
         weights = parse_variant(name)[1]
         kept = self._kept(name, self.key(name))
-        if kept and (not weights or net_path.exists()):
+        if kept and (not weights or self._net_hash(net_path) == kept[1].get("net_sha256")):
             self.made[name], about = kept
             return about["metrics"]
         mlp, history = self._train(name)
         graph = self._lower(mlp, weights) if weights else None
+        about: dict[str, Any] = {"key": self.key(name), "loss": history}
         if graph:
             charset = list(self.corpus.pairs.charset)
-            save_graph(graph, net_path, {"recipe": "tinychat", "variant": name, "charset": charset})
+            about["net_sha256"] = save_graph(
+                graph, net_path, {"recipe": "tinychat", "variant": name, "charset": charset}
+            )
         metrics = self._evaluate(graph_predictor(graph) if graph else float_predictor(mlp))
         metrics |= {"parameters": mlp.parameters, "weight_bytes": weight_bytes(mlp, graph)}
-        self._save(mlp, name, {"key": self.key(name), "metrics": metrics, "loss": history})
+        self._save(mlp, name, about | {"metrics": metrics})
         self.made[name] = mlp
         return metrics
+
+    @staticmethod
+    def _net_hash(path: Path) -> str | None:
+        try:
+            return graph_hash(load_graph(path)[0])
+        except LevshaError:
+            return None
 
     def _kept(self, name: str, key: str) -> tuple[Mlp, dict[str, Any]] | None:
         """A net that an earlier run finished with the same key; none if its file is missing or damaged: it is made again."""

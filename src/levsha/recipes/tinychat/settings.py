@@ -48,7 +48,7 @@ _QUANTISED = Schedule(epochs=40, rate=3e-3, distil=0.6, recombined=0.2, average=
 _INT8 = Schedule(epochs=0)
 _INT4 = replace(_QUANTISED, epochs=12, rate=1.5e-3, recombined=0.0, clip=0.0)
 _TWO_BIT, _TERNARY = replace(_QUANTISED, clip=4.7), replace(_QUANTISED, rate=4e-3)
-_BINARY = replace(_QUANTISED, epochs=60, rate=8e-3)
+_BINARY = replace(_QUANTISED, epochs=60, rate=8e-3, temperature=1.0)
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,13 @@ _LONG = replace(_QUANTISED, epochs=60, distil=0.8, recombined=0.25)
 _FULL = TinyChat(
     preset="full",
     splits=3,
-    train=Train(teachers=3, dropout=0.25, distil=0.7, temperature=1.3),
+    train=Train(teachers=6, dropout=0.25, distil=0.7, temperature=1.3),
     prune=Prune(epochs=60, weight_decay=0.05, distil=0.7, temperature=1.5, average=0.99),
     quantise=Quantise(
         int4=replace(_LONG, epochs=16, rate=1.5e-3, distil=0.7, recombined=0.0, clip=0.0),
         two_bit=replace(_LONG, clip=4.7),
         two_bit_z80=_LONG,
         ternary=replace(_LONG, rate=4e-3),
-        binary=replace(_LONG, epochs=90, rate=8e-3, distil=0.7, recombined=0.3),
+        binary=replace(_LONG, epochs=90, rate=8e-3, distil=0.7, recombined=0.3, temperature=1.0),
     ),
 )
