@@ -70,6 +70,11 @@ def cut_text(raw: bytes, most: int, cut_from: int) -> bytes:
     return raw[:most].rsplit(b" ", 1)[0] if b" " in raw[cut_from:most] else raw[:most]
 
 
+def cut_line(text: str, most: int, cut_from: int) -> bytes:
+    """Return a line of data as UTF-8, cut as cut_text does and never inside a character."""
+    return cut_text(text.encode(), most, cut_from).decode("utf-8", "ignore").encode()
+
+
 def typed_query(line: str) -> bytes:
     """Return what a chat makes of a line that somebody typed: control characters dropped, spaces stripped, cut.
 
@@ -90,7 +95,7 @@ def parse_pair(line: str) -> tuple[bytes, bytes] | None:
     query, response = query.strip(), response.strip().upper()
     if not bar or len(query) < 2 or not response:
         return None
-    return cut_text(query.encode(), QUERY_BYTES, QUERY_CUT), cut_text(response.encode(), RESPONSE_BYTES, RESPONSE_CUT)
+    return cut_line(query, QUERY_BYTES, QUERY_CUT), cut_line(response, RESPONSE_BYTES, RESPONSE_CUT)
 
 
 def read_pairs(path: Path) -> Pairs:
@@ -104,7 +109,7 @@ def read_pairs(path: Path) -> Pairs:
     queries, responses = zip(*pairs, strict=True)
     if len({query.lower() for query in queries}) < 20:
         raise LevshaError(
-            f"{path}: {len(set(queries))} unique queries; at least 20 are needed to train and to hold some out."
+            f"{path}: {len({query.lower() for query in queries})} unique queries; at least 20 are needed to train and to hold some out."
         )
     return Pairs(queries, responses, hashlib.sha256(text.encode()).hexdigest())
 

@@ -47,20 +47,21 @@ def count_queries(queries: list[bytes]) -> np.ndarray:
 class QueryTable:
     """Counts of every query, clean, as people mistype it, and recombined with other training queries; made once a split.
 
-    Row block 0 is clean, then come `copies` noisy blocks and, if asked for, as many recombined ones.
+    Row block 0 is clean, then come `copies` noisy blocks and, if asked for, as many recombined ones, but at least 16.
     """
 
     def __init__(self, corpus: Corpus, train: np.ndarray, copies: int, recombine: bool, seed: int) -> None:
         queries, rng = corpus.pairs.unique_queries, random.Random(seed)
         used = np.unique(corpus.samples.query_N[train])  # nothing of a held-out query may enter
         known = [queries[i] for i in used]
-        blocks = np.repeat(corpus.query_counts[None], 1 + copies * (2 if recombine else 1), 0)
+        mixed = max(copies, 16) if recombine else 0
+        blocks = np.repeat(corpus.query_counts[None], 1 + copies + mixed, 0)
         for block in blocks[1 : copies + 1]:
             block[used] = count_queries([noisy(query, rng) for query in known])
         for block in blocks[copies + 1 :]:
             block[used] = count_queries([recombined(query, rng.choice(known), rng) for query in known])
         self.counts = torch.from_numpy(blocks).float().view(-1, BUCKETS)
-        self.copies, self.queries = copies, len(queries)
+        self.copies, self.mixed, self.queries = copies, mixed, len(queries)
 
 
 class ChatBatches:
@@ -93,9 +94,8 @@ class ChatBatches:
         known_N1 = None
         if self.schedule.recombined:
             mixed = kind >= 1 - self.schedule.recombined
-            copy[mixed] = (
-                torch.randint(1, self.table.copies + 1, order.shape, generator=generator)[mixed] + self.table.copies
-            )
+            other = torch.randint(1, self.table.mixed + 1, order.shape, generator=generator)
+            copy[mixed] = other[mixed] + self.table.copies
             known_N1 = (~mixed).float()[:, None]
         rows = copy * self.table.queries + self.query[order]
         for start in range(0, len(self) * self.batch, self.batch):
