@@ -5,10 +5,12 @@ PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
 ARGS ?=
 
+RUN ?= runs/tinychat
+
 demo: setup
-	$(LEVSHA) run tinychat --preset quick $(ARGS)
+	$(LEVSHA) run tinychat --preset quick --out $(RUN) $(ARGS)
 	@for line in "hello" "who are you" "do you like tea" "what is your chip"; do \
-	    printf '\n> %s\n' "$$line"; $(LEVSHA) chat runs/tinychat --target uno --say "$$line" || $(LEVSHA) chat runs/tinychat --say "$$line"; done
+	    printf '\n> %s\n' "$$line"; $(LEVSHA) chat $(RUN) --target uno --say "$$line" || $(LEVSHA) chat $(RUN) --say "$$line"; done
 
 check: setup lint test
 

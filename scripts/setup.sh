@@ -9,12 +9,14 @@ missing=()
 for package in "${packages[@]}"; do
     case "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" in *" installed") ;; *) missing+=("$package") ;; esac
 done
-if [ ${#missing[@]} -gt 0 ]; then
+if [ ${#missing[@]} -gt 0 ] && [ "$(cat .venv/.apt-tried 2>/dev/null)" = "${missing[*]}" ]; then
+    echo "setup: going on without ${missing[*]}, which could not be installed before; to try again: rm .venv/.apt-tried" >&2
+elif [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
     if command -v apt-get >/dev/null && "${sudo[@]}" true 2>/dev/null; then
         echo "setup: installing ${missing[*]}"
         { "${sudo[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null ||
-            echo "setup: apt-get failed; going on without ${missing[*]}" >&2
+            { echo "setup: apt-get failed; going on without ${missing[*]}" >&2; tried="${missing[*]}"; }
     else
         echo "setup: going on without ${missing[*]}; to get them: sudo apt-get install ${missing[*]}" >&2
     fi
@@ -33,6 +35,7 @@ if [ "$(cat .venv/.setup-done 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" > .venv/.setup-done
 fi
 
+[ -z "${tried:-}" ] || echo "$tried" > .venv/.apt-tried
 # Compiles the simulator's runner once, into the user's cache folder, so that the first measurement need not.
 .venv/bin/python -c 'from levsha.targets.uno.simulate import runner; runner()' 2>/dev/null ||
     echo "setup: the simulator was not built (gcc, libsimavr-dev or libelf-dev is missing): nothing will be measured" >&2

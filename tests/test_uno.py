@@ -1,6 +1,7 @@
 """The chat on a simulated Arduino UNO, and everything a user may do to it."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -81,6 +82,11 @@ def test_line_editing(firmware: Firmware, graph: Graph, typed: str, meant: bytes
     assert text.split("\r\n")[1] == answer
 
 
+def test_a_line_of_ten_thousand_bytes_is_cut(firmware: Firmware) -> None:
+    outcome, _ = firmware.lines(["x" * 10_000, "hello"])
+    assert bytes(outcome.inputs["query"][0].astype(np.uint8)) == b"x" * 60
+
+
 def test_empty_lines_and_crlf_are_no_questions(firmware: Firmware) -> None:
     outcome, text = firmware.lines(["", "   ", "hello\r"])
     assert len({bytes(q.astype(np.uint8)) for q in outcome.inputs["query"]}) == 1
@@ -99,10 +105,9 @@ def test_vectors_go_through_the_firmware_that_ships(firmware: Firmware, graph: G
     rng = np.random.default_rng(2)
     inputs = {"query": rng.integers(0, 256, (50, 60)), "context": rng.integers(0, 256, (50, 8))}
     outcome = firmware.vectors(inputs)
-    comparison = compare(graph, outcome)
+    comparison = compare(graph, outcome, inputs)
     assert (comparison.vectors, comparison.mismatches) == (50, 0)
-    np.testing.assert_array_equal(outcome.inputs["context"], inputs["context"])
-    assert outcome.cycles is not None and (outcome.cycles[:, 1] > 1000).all()
+    assert outcome.cycles is not None and (outcome.cycles > 1000).all()
 
 
 def test_a_conversation_answers_line_by_line(firmware: Firmware, graph: Graph) -> None:
@@ -155,15 +160,16 @@ def test_files_a_user_takes_away(firmware: Firmware, tmp_path: Path) -> None:
     sketch = "pruned_two_bit"
     assert names == {
         "firmware.elf", "firmware.hex", "firmware.c", "net.h", "chat.h", "uart.h",
-        f"{sketch}/{sketch}.ino", f"{sketch}/net.h", f"{sketch}/chat.h",
+        f"{sketch}/{sketch}.ino", f"{sketch}/net.h", f"{sketch}/chat.h", f"{sketch}/uart.h",
     }  # fmt: skip
     assert (tmp_path / "pruned-two_bit" / "firmware.hex").read_text().endswith(":00000001FF\n")
 
 
-def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, tmp_path: Path, need) -> None:
+def test_sketch_compiles_against_the_real_arduino_core(firmware: Firmware, graph: Graph, tmp_path: Path, need) -> None:
     """As the IDE does: the .ino becomes C++ with Arduino.h in front, the core is compiled and linked."""
     need(UNO)
     if not CORE.exists():
+        assert not os.environ.get("CI"), "arduino-core-avr is not installed"
         pytest.skip("arduino-core-avr is not installed")
     for name, text in arduino_sketch(graph, LIMITS, "test", "chat").items():
         (tmp_path / name).write_text(text)
@@ -181,6 +187,8 @@ def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, tmp_path: P
     sketch = tmp_path / "chat.o"
     warnings = ["-Wall", "-Wextra", "-Werror"]
     subprocess.run([*cpp, *warnings, "-c", str(tmp_path / "chat.cpp"), "-o", str(sketch)], check=True)
+    archive = tmp_path / "core.a"  # as in the IDE: only what the sketch uses is linked
+    subprocess.run(["avr-gcc-ar", "rcs", str(archive), *objects], check=True)
     elf = tmp_path / "chat.elf"
     link = [
         "avr-gcc",
@@ -191,7 +199,7 @@ def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, tmp_path: P
         "-o",
         str(elf),
         str(sketch),
-        *objects,
+        str(archive),
         "-lm",
     ]
     subprocess.run(link, check=True, capture_output=True)
@@ -200,7 +208,8 @@ def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, tmp_path: P
         .stdout.splitlines()[1]
         .split()
     )
-    assert int(sizes[0]) + int(sizes[1]) < 32_256
+    flash = int(sizes[0]) + int(sizes[1])
+    assert flash < firmware.flash_bytes + 600, "what fits as firmware must not grow much as a sketch"
 
 
 def test_golden_c_of_a_tiny_graph() -> None:

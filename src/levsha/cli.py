@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from levsha.errors import LevshaError
@@ -67,7 +68,8 @@ def _run(words: list[str]) -> int:
         raise LevshaError(f"recipe {words[0]!r}: unknown; there are {', '.join(recipes)}.")
     from levsha.recipes.tinychat.settings import TinyChat, preset
 
-    wanted = next((b for a, b in zip(words, [*words[1:], ""], strict=True) if a == "--preset"), "quick")
+    joined = " ".join(words).replace("--preset=", "--preset ").split()
+    wanted = ([b for a, b in pairwise(joined) if a == "--preset"] or ["quick"])[-1]
     settings = parse(TinyChat, words[1:], "levsha run tinychat", preset(wanted))
     from levsha.pipeline import run_tinychat
 
@@ -100,6 +102,8 @@ def _targets(words: list[str]) -> int:
     for target in TARGETS.values():
         memory = f"{target.flash_bytes} B flash, {target.ram_bytes} B SRAM" if target.flash_bytes else "no limits"
         print(f"{target.name:<6} {target.chip:<20} {memory:<30} {target.missing() or 'ready'}")
+        for tool in target.tools:
+            print(f"       {'found  ' if tool.found() else 'missing'} {tool.name} ({tool.package})")
     return 0
 
 

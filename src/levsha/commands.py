@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,12 +47,15 @@ def check_run(asked: Check, console: Console) -> int:
     """Check a run's nets; return 1 where anything differs."""
     run, target = Run(asked.run), find_target(asked.target)
     check_range("vectors", asked.vectors, 1, 1_000_000)
+    check_range("seed", asked.seed, 0, 1 << 30)
     fits = {v["name"]: v["fits"] is not False for v in run.results()["variants"]}
     names = (
         [run.pick(asked.variant)]
         if asked.variant
         else [name for name in run.variants() if fits[name] or target.name == "host"]
     )
+    if not names:
+        raise LevshaError(f"{run.folder}: has no integer net that fits {target.name}; nothing was checked.")
     target.require()
     status = 0
     for name in names:
@@ -101,6 +105,8 @@ def _converse(say: str | None, who: str, answer: Callable[[str], str]) -> None:
     if say is not None:
         print(answer(say))
         return
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is no UTF-8 is bytes all the same
     if sys.stdin.isatty():
         print(f"{who}; an empty line ends the chat.")
     while True:

@@ -14,6 +14,8 @@ from levsha.errors import LevshaError
 def write_file(path: Path, content: str | bytes) -> None:
     """Write `content` under a temporary name, then rename; LevshaError names the path where it cannot be written."""
     data = content.encode() if isinstance(content, str) else content
+    if path.is_dir() or not path.name:
+        raise LevshaError(f"{path}: is a folder; give the name of a file.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +33,7 @@ def write_file(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):  # the folder itself may be missing; the first error says so
             temporary.unlink(missing_ok=True)
         raise LevshaError(
-            f"{path}: cannot be written ({error.strerror}); what was there before is intact. Free some space or choose another folder with --out."
+            f"{path}: cannot be written ({error.strerror}); what was there before is intact. Free some space, or write elsewhere."
         ) from None
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import shutil
 import signal
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -51,28 +54,47 @@ def run_jobs(jobs: Sequence[Job], processes: int, console: Console) -> list[Any]
 
     A LevshaError in a job stops all and is raised here; so is KeyboardInterrupt.
     """
+    signal.signal(signal.SIGTERM, _interrupt)  # a plain kill is a Ctrl-C
     context = multiprocessing.get_context("spawn")
     channel = context.Queue()
     workers = min(processes or os.cpu_count() or 1, len(jobs))
-    pool = ProcessPoolExecutor(workers, context, _start, (channel,))
+    scratch = tempfile.mkdtemp(prefix="levsha-")
+    pool = ProcessPoolExecutor(workers, context, _start, (channel, scratch))
     try:
         futures = [pool.submit(job.work, *job.arguments) for job in jobs]
         _Watch(jobs, console).follow(futures, channel)
+        for future in futures:
+            if future.done():
+                future.result()  # the first error at once, not after the jobs before it
         return [future.result() for future in futures]
     except BrokenProcessPool:
         raise LevshaError(
-            "a worker process was killed (out of memory?); what was finished is kept: repeat the command to continue, with --jobs 1 to need less."
+            "a worker process was killed (out of memory?); what was finished is kept: repeat the command to continue, "
+            "with --jobs 1 to need less."
         ) from None
     finally:
         for process in multiprocessing.active_children():
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _start(channel: Any) -> None:
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _start(channel: Any, scratch: str) -> None:
     global _say_queue
     _say_queue = channel
+    tempfile.tempdir = scratch  # the parent removes it, however this process ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 class _Watch:

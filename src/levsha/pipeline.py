@@ -28,12 +28,14 @@ def run_tinychat(settings: TinyChat, console: Console) -> None:
         jobs = recipe.training_jobs(settings, pairs)
         trained = dict(zip([job.name for job in jobs], run_jobs(jobs, settings.jobs, console), strict=True))
         shipping = recipe.shipping_jobs(settings, pairs)
+        if recipe.nets_differ(settings):
+            run.forget_results()  # from here on they would describe nets that are being replaced
         rows = run_jobs(shipping, settings.jobs, console) if shipping else []
         found = results.collect(settings, pairs, trained, dict(zip([job.name for job in shipping], rows, strict=True)))
         choice = results.choose(found)
         found |= {"recommended": choice["name"] if choice else None, "z80ai": z80ai, "summary": results.describe(found)}
         write_file(settings.out / "results.json", json.dumps(found, indent=2) + "\n")
-        replies = recipe.example_replies(settings, pairs)
+        replies = recipe.example_replies(settings, pairs, trained[f"queries-{settings.seed}"]["replies"])
         write_file(settings.out / "replies.json", json.dumps(replies, indent=2, ensure_ascii=False) + "\n")
         draw_losses(recipe.loss_curves(settings), settings.out)
         nearest = {"15 nearest training samples": found["references"]["nearest_15"]["accuracy_queries"]}

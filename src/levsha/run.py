@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.ir import Graph
 from levsha.store import load_graph
+
+ROOMS = ("splits", "nets", "firmware", "certificates", "measurements")
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 
 
 class Run:
@@ -27,8 +31,6 @@ class Run:
         """Make the folder and keep other writers out; LevshaError where it cannot be written or is in use."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for stale in self.folder.rglob(".*.tmp"):
-                stale.unlink()  # of a run that was killed while it wrote
             lock = open(self.folder / ".lock", "w")  # noqa: SIM115 (held open to hold the lock)
         except OSError as error:
             raise LevshaError(
@@ -41,6 +43,10 @@ class Run:
                 raise LevshaError(
                     f"{self.folder}: another levsha run is at work in it; wait for it, or choose another folder with --out."
                 ) from None
+            for room in (self.folder, *(self.folder / name for name in ROOMS)):
+                for stale in room.glob("**/.*.tmp" if room != self.folder else ".*.tmp"):
+                    if TEMPORARY.fullmatch(stale.name):
+                        stale.unlink(missing_ok=True)  # of a run that was killed while it wrote
             yield
 
     def keep_data(self, pairs: Pairs) -> None:
@@ -64,6 +70,10 @@ class Run:
         except (OSError, ValueError) as error:
             raise LevshaError(f"{path}: cannot be read ({error}); make it again with levsha run.") from None
 
+    def forget_results(self) -> None:
+        """Remove results.json."""
+        (self.folder / "results.json").unlink(missing_ok=True)
+
     def variants(self) -> list[str]:
         """Return the integer variants the run made."""
         return [
@@ -77,6 +87,8 @@ class Run:
         made, recommended = self.variants(), self.results().get("recommended")
         if name is None and made:
             return recommended or made[0]
+        if name is None:
+            raise LevshaError(f"{self.folder}: has no integer net; make one with --variants, such as pruned-two_bit.")
         if name not in made:
             raise LevshaError(f"{self.folder}: has no integer variant {name!r}; it has {', '.join(made) or 'none'}.")
         return name

@@ -39,7 +39,9 @@ def to_binary(graph: Graph) -> bytes:
 
 
 def _outline(graph: Graph) -> dict[str, Any]:
-    inputs = [{"name": name, "shape": v.shape, "lo": v.lo, "hi": v.hi} for name, v in graph.inputs.items()]
+    inputs = [
+        {"name": name, "shape": v.shape, "lo": v.lo, "hi": v.hi, "total": v.total} for name, v in graph.inputs.items()
+    ]
     return {"sha256": graph_hash(graph), "inputs": inputs, "outputs": graph.outputs}
 
 

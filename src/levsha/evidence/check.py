@@ -28,8 +28,13 @@ class Comparison:
     example: str = ""
 
 
-def compare(graph: Graph, outcome: Outcome) -> Comparison:
-    """Compare what a target computed with the interpreter, on the inputs the target saw."""
+def compare(graph: Graph, outcome: Outcome, asked: Mapping[str, np.ndarray] | None = None) -> Comparison:
+    """Compare what a target computed with the interpreter, on the inputs the target saw.
+
+    asked: the vectors that the target was given; that it saw just these is then required.
+    """
+    for name, x in (asked or {}).items():
+        assert np.array_equal(outcome.inputs[name], x), f"the target did not see the {name} it was given"
     want = interpret(graph, outcome.inputs)
     count = len(next(iter(outcome.inputs.values())))
     wrong_N = np.zeros(count, bool)
@@ -77,11 +82,11 @@ def certificate(
 
 
 def tool_versions(target: Target) -> dict[str, str]:
-    """Return the version of each package a target's tools come from; their own first line where there is no dpkg."""
-    versions = {}
-    for tool in target.tools:
-        asked = subprocess.run(
-            ["dpkg-query", "-W", "-f", "${Version}", tool.package], capture_output=True, text=True, check=False
-        )
-        versions[tool.package] = asked.stdout.strip() or "unknown"
-    return versions
+    """Return the version of each package a target's tools come from; unknown where there is no dpkg."""
+    packages = list(dict.fromkeys(tool.package for tool in target.tools))
+    words = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *packages]
+    try:
+        lines = subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()
+    except OSError:
+        lines = []  # not a Debian machine
+    return dict.fromkeys(packages, "unknown") | {k: v for k, _, v in (line.partition(" ") for line in lines)}

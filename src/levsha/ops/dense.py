@@ -32,6 +32,8 @@ class Dense(Op):
         outputs, count = self.weight_OI.shape
         if x_.shape != (count,):
             raise LevshaError(f"the weight reads {count} inputs, but {self.inputs[0]!r} has shape {x_.shape}.")
+        if not np.isin(self.weight_OI, self.format.grid).all():
+            raise LevshaError(f"a weight is not on the grid of {self.format.name}: {self.format.meaning}.")
         lo, hi = self._bounds(x_)
         allowed = (1 << (self.sum_bits - 1)) - 1
         if hi > allowed or lo < -allowed - 1:

@@ -40,6 +40,8 @@ class Requantize(Op):
                 raise LevshaError(
                     f"a {label} is {int(np.abs(array).max())}; int16 allows {INT16_MAX}. Use a smaller shift."
                 )
+        if not (0 <= self.shift <= 30 and 0 <= self.bias_shift <= 30):
+            raise LevshaError(f"shift is {self.shift} and bias_shift {self.bias_shift}; both must be 0 to 30.")
         m, b = self.multiplier_O.astype(np.int64), self.bias_O.astype(np.int64) << self.bias_shift
         product = np.maximum(np.abs(m * x_.lo), np.abs(m * x_.hi))
         reach = int((product + np.abs(b)).max()) + self.rounding

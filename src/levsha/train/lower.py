@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from levsha.arith import FLOAT32_EXACT, INT16_MAX, INT32_MAX, half, rescale
+from levsha.errors import LevshaError
 from levsha.formats import Format
 from levsha.ops import Dense, Requantize
 from levsha.train.mlp import Mlp, Quantisation, forward
@@ -100,12 +101,12 @@ def _round_layer(
 
     reach: the largest magnitude of any channel's sum, as the graph will prove it for the layer as a whole.
     """
-    shift = min(30, math.floor(math.log2(INT16_MAX / np.abs(factor_O).max())))
+    shift = min(30, math.floor(math.log2(INT16_MAX / max(1e-9, np.abs(factor_O).max()))))
     if (
         shift >= 8 and shift % 8 <= 2
     ):  # a shift by whole bytes costs an 8-bit chip nothing, and up to 2 bits are to spare
         shift -= shift % 8
-    while True:
+    while shift >= 0:
         multiplier_O = np.rint(factor_O * 2.0**shift)
         largest = np.abs(offset_O).max() * 2.0**shift
         bias_shift = max(0, math.ceil(math.log2(max(1.0, largest / INT16_MAX))))
@@ -113,6 +114,11 @@ def _round_layer(
         if (reach * np.abs(multiplier_O) + np.abs(bias_O) * 2.0**bias_shift).max() + half(shift) <= INT32_MAX:
             break
         shift -= 1
+    else:
+        raise LevshaError(
+            f"lower: a channel needs a factor of {np.abs(factor_O).max():g} and an offset of {np.abs(offset_O).max():g} on sums "
+            f"up to {reach}: more than 32 bits hold. Train with a lower rate, or clean the data of constant inputs."
+        )
     return IntegerLayer(
         weight_OI, multiplier_O.astype(np.int64), bias_O.astype(np.int64), bias_shift, shift, lo, hi, step
     )

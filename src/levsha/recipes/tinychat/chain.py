@@ -14,14 +14,19 @@ import numpy as np
 import torch
 
 from levsha.errors import LevshaError
-from levsha.evidence.metrics import Predict, accuracy, exact_replies, perplexity, reference_predictors, sample_logits
+from levsha.evidence.metrics import (
+    Predict,
+    decode,
+    reference_predictors,
+    sample_logits,
+)
 from levsha.files import read_kept, write_file
 from levsha.formats import FORMATS
 from levsha.ir import Graph
-from levsha.ops import Dense, Requantize
-from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAMS, build_graph
+from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
 from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
+from levsha.recipes.tinychat.score import float_predictor, score, weight_bytes
 from levsha.recipes.tinychat.settings import TinyChat, parse_variant, quantisation_of
 from levsha.store import graph_hash, load_graph, save_graph
 from levsha.train.checkpoint import Checkpoint
@@ -109,7 +114,7 @@ class Chain:
             about["net_sha256"] = save_graph(
                 graph, net_path, {"recipe": "tinychat", "variant": name, "charset": charset}
             )
-        metrics = self._evaluate(graph_predictor(graph) if graph else float_predictor(mlp))
+        metrics = score(graph_predictor(graph) if graph else float_predictor(mlp), self.corpus, self.train, self.test)
         metrics |= {"parameters": mlp.parameters, "weight_bytes": weight_bytes(mlp, graph)}
         self._save(mlp, name, about | {"metrics": metrics})
         self.made[name] = mlp
@@ -199,17 +204,27 @@ class Chain:
         layers = lower_mlp(mlp, Quantisation(grid, top), self.clean_inputs, INPUT_TOTAL, sum_bits)
         return build_graph(layers, grid, self.corpus.pairs.charset, sum_bits)
 
-    def _evaluate(self, predict: Predict) -> dict[str, float]:
-        pairs, samples = self.corpus.pairs, self.corpus.samples
-        logits, target = sample_logits(predict, pairs, samples, self.test), samples.target_N[self.test]
-        metrics = {"accuracy": accuracy(logits, target), "perplexity": perplexity(logits, target)}
-        if self.by == "queries":
-            seen, unseen = np.unique(samples.query_N[self.train]), np.unique(samples.query_N[self.test])
-            metrics |= {
-                "exact_seen": exact_replies(predict, pairs, seen),
-                "exact_unseen": exact_replies(predict, pairs, unseen),
-            }
-        return metrics
+    def replies(self, name: str, queries: list[bytes]) -> list[str]:
+        """Return what a variant that was made answers to queries."""
+        answers = decode(self._predictor(name), queries, self.corpus.pairs.charset)
+        return [answer.decode("utf-8", "replace") for answer in answers]
+
+    def agreement(self, name: str) -> float | None:
+        """Return the share of held-out samples, in per cent, for which the integer net chooses as the net that was trained.
+
+        They may differ where batch normalisation was rounded to integers; what is shipped and reported is the integer net.
+        """
+        weights = parse_variant(name)[1]
+        if not weights:
+            return None
+        trained = forward(self.made[name], self.corpus.inputs(self.test), Quantisation(*quantisation_of(weights)[:2]))
+        logits = sample_logits(self._predictor(name), self.corpus.pairs, self.corpus.samples, self.test)
+        return 100 * float((trained[-1].argmax(1).numpy() == logits.argmax(1)).mean())
+
+    def _predictor(self, name: str) -> Predict:
+        if parse_variant(name)[1]:
+            return graph_predictor(load_graph(self.folder / f"{name}.net.safetensors")[0])
+        return float_predictor(self.made[name])
 
     def references(self) -> dict[str, float]:
         """Return the accuracies of the predictors that need no training, made once."""
@@ -224,25 +239,3 @@ class Chain:
         )
         write_file(path, json.dumps({"key": key, "references": found}))
         return found
-
-
-def weight_bytes(mlp: Mlp, graph: Graph | None) -> int:
-    """Return the bytes of everything learnt: float32 parameters, or packed weights and int16 multipliers and biases."""
-    if graph is None:
-        return 4 * mlp.parameters
-    return sum(
-        c.data.size * (2 if c.c_type == "int16_t" else 1)
-        for op in graph.ops
-        if isinstance(op, Dense | Requantize)
-        for c in op.constants().values()
-    )
-
-
-def float_predictor(mlp: Mlp) -> Predict:
-    """Return the float net as a predictor of logits from bytes."""
-
-    def predict(query_NL: np.ndarray, context_NL: np.ndarray) -> np.ndarray:
-        counts = [QUERY_NGRAMS.run(query_NL.astype(np.int64)), CONTEXT_NGRAMS.run(context_NL.astype(np.int64))]
-        return forward(mlp, torch.from_numpy(np.concatenate(counts, 1)).float())[-1].numpy()
-
-    return predict

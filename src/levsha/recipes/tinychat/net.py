@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,8 @@ def read_z80ai(path: Path) -> tuple[Graph, bytes]:
         raise LevshaError(
             f"{path}: is no model of z80ai: {error} is missing or malformed; needed are _architecture, _charset, fcN_weight and fcN_bias."
         ) from None
+    if min(widths) < 1:
+        raise LevshaError(f"{path}: layer sizes {widths}; each must be at least 1.")
     for k, (weight, bias) in enumerate(layers):
         wanted = (widths[k + 1], widths[k])
         if weight.shape != wanted or bias.shape != wanted[:1] or weight.dtype.kind != "i" or bias.dtype.kind != "i":
@@ -126,9 +129,12 @@ def _z80ai_graph(layers: list[tuple[np.ndarray, np.ndarray]], charset: bytes) ->
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        with archive:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise LevshaError(f"{path}: cannot be read ({error.strerror or error}); give a model.npz of z80ai.") from None
-    except (ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise LevshaError(f"{path}: is no sound .npz file ({error}); pickled content is never loaded.") from None

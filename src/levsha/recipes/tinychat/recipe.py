@@ -11,15 +11,16 @@ import numpy as np
 
 from levsha.data.pairs import Pairs, Samples, make_samples, read_pairs, split_samples
 from levsha.errors import LevshaError
-from levsha.evidence.metrics import accuracy, decode, exact_replies, sample_logits
+from levsha.evidence.check import tool_versions
+from levsha.evidence.metrics import accuracy, exact_replies, sample_logits
 from levsha.files import read_kept, write_file
 from levsha.jobs import Job, News, say
 from levsha.recipes.tinychat.net import read_z80ai
 from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.settings import TinyChat, parse_variant
-from levsha.recipes.tinychat.ship import SHIP_VERSION, Trial, ship
+from levsha.recipes.tinychat.ship import SHIP_VERSION, Trial, certificate_path, digest, ship, source_digest
 from levsha.recipes.tinychat.vectors import check_vectors, prompts
-from levsha.store import graph_hash, load_graph, read_safetensors
+from levsha.store import load_graph, read_safetensors
 from levsha.targets import TARGETS
 
 SPLITS = ("samples", "queries")
@@ -86,8 +87,11 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
     finished += 1
     for name in _stages(settings):
         say(News(job, finished, name))
-        metrics[name] = chain.make(name)
+        metrics[name] = chain.make(name) | {"agreement": chain.agreement(name)}
         finished, trained = finished + _epochs(settings, name) + 1, 0
+    if (by, seed) == ("queries", settings.seed):
+        queries = [corpus.pairs.unique_queries[i] for _, i in shown_queries(settings, pairs)]
+        metrics["replies"] = {name: chain.replies(name, queries) for name in settings.variants}
     say(News(job, finished, "done"))
     return metrics
 
@@ -95,6 +99,16 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
 def shipping_jobs(settings: TinyChat, pairs: Pairs) -> list[Job]:
     """Return one job for each integer variant."""
     return [Job(name, ship_variant, (settings, pairs, name), 3) for name in settings.variants if parse_variant(name)[1]]
+
+
+def nets_differ(settings: TinyChat) -> bool:
+    """Say whether any net that is about to ship differs from the one in RUN/nets."""
+    for name in settings.variants:
+        new = split_folder(settings, "queries", settings.seed) / f"{name}.net.safetensors"
+        old = settings.out / "nets" / f"{name}.safetensors"
+        if parse_variant(name)[1] and (not old.exists() or old.read_bytes() != new.read_bytes()):
+            return True
+    return False
 
 
 def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
@@ -110,11 +124,13 @@ def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
 
     samples, train, test = shipped_split(settings, pairs)
     seen, unseen = np.unique(samples.query_N[train]), np.unique(samples.query_N[test])
-    kept, firmware = settings.out / "measurements" / f"{name}.json", settings.out / "firmware" / name / "firmware.elf"
-    s, tools = settings, TARGETS[settings.target].missing()
-    decides = [SHIP_VERSION, graph_hash(graph), pairs.digest, s.target, s.vectors, s.prompts, s.seed, tools]
+    kept = settings.out / "measurements" / f"{name}.json"
+    s = settings
+    target = TARGETS[s.target]
+    decides = [SHIP_VERSION, source_digest(graph, name), pairs.digest, s.target, s.vectors, s.prompts, s.seed]
+    decides += [target.missing(), tool_versions(target)]
     row = read_kept(kept)
-    if row.get("decides") != decides or (row["fits"] and not firmware.exists()):
+    if row.get("decides") != decides or not _still_there(settings, name, row):
         trial = Trial(
             prompts(pairs, seen, unseen, settings.prompts, settings.seed),
             check_vectors(pairs, samples, settings.vectors, settings.seed),
@@ -123,6 +139,15 @@ def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
         write_file(kept, json.dumps(row))
     say(News(name, 3, str(row["note"] or "done")))
     return row
+
+
+def _still_there(settings: TinyChat, name: str, row: dict[str, Any]) -> bool:
+    """Say whether the firmware that was measured, and its certificate, are where they were written."""
+    if not row["fits"]:
+        return True
+    elf = settings.out / "firmware" / name / "firmware.elf"
+    certified = certificate_path(settings.out, name, TARGETS[settings.target]).exists()
+    return certified and elf.exists() and digest(elf) == row["firmware_sha256"]
 
 
 def evaluate_z80ai(settings: TinyChat, pairs: Pairs) -> dict[str, Any] | None:
@@ -143,25 +168,25 @@ def evaluate_z80ai(settings: TinyChat, pairs: Pairs) -> dict[str, Any] | None:
     }
 
 
-def example_replies(settings: TinyChat, pairs: Pairs) -> list[dict[str, Any]]:
-    """Return what each integer variant answers to a few queries, half of them held out."""
+def shown_queries(settings: TinyChat, pairs: Pairs) -> list[tuple[str, int]]:
+    """Return the queries whose answers are shown: ("seen" or "unseen", index), on the shipped split."""
     samples, train, test = shipped_split(settings, pairs)
     rng = np.random.default_rng([4000, settings.seed])
+    return [
+        (kind, int(i))
+        for kind, index in (("seen", train), ("unseen", test))
+        for i in rng.permutation(np.unique(samples.query_N[index]))[:SHOWN_QUERIES]
+    ]
+
+
+def example_replies(settings: TinyChat, pairs: Pairs, said: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Return each shown query with its listed responses and what each variant said."""
     shown = []
-    for kind, index in (("seen", train), ("unseen", test)):
-        chosen = rng.permutation(np.unique(samples.query_N[index]))[:SHOWN_QUERIES]
-        queries = [pairs.unique_queries[i] for i in chosen]
-        answers = {}
-        for name in settings.variants:
-            if parse_variant(name)[1]:
-                graph = load_graph(settings.out / "nets" / f"{name}.safetensors")[0]
-                answers[name] = decode(graph_predictor(graph), queries, pairs.charset)
-        for at, i in enumerate(chosen):
-            listed = sorted(reply.decode("utf-8", "replace") for reply in pairs.replies[i])
-            said = {name: answer[at].decode("utf-8", "replace") for name, answer in answers.items()}
-            shown.append(
-                {"kind": kind, "query": queries[at].decode("utf-8", "replace"), "listed": listed, "said": said}
-            )
+    for at, (kind, i) in enumerate(shown_queries(settings, pairs)):
+        query = pairs.unique_queries[i].decode("utf-8", "replace")
+        listed = sorted(reply.decode("utf-8", "replace") for reply in pairs.replies[i])
+        answers = {name: replies[at] for name, replies in said.items()}
+        shown.append({"kind": kind, "query": query, "listed": listed, "said": answers})
     return shown
 
 

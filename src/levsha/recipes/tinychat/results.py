@@ -74,6 +74,8 @@ def _variant(
     for key, by, metric in METRICS:
         values = [trained[f"{by}-{seed}"][name][metric] for seed in seeds]
         found |= {key: mean(values), f"{key}_each": values}
+    agreements = [trained[f"{by}-{seed}"][name]["agreement"] for seed in seeds for by in ("samples", "queries")]
+    found["agreement"] = None if weights is None else mean(agreements)
     if row is None:
         return found | dict.fromkeys(CHIP) | {"note": "float: chips get the integer variants"}
     return found | {

@@ -115,6 +115,8 @@ class TinyChat:
             raise LevshaError(f"--variants: is empty; name one or more of {', '.join(VARIANTS)}.")
         for name in self.variants:
             parse_variant(name)
+        if len(set(self.variants)) < len(self.variants):
+            raise LevshaError(f"--variants: one is named twice in {' '.join(self.variants)}; name each once.")
         for name, (low, high) in LIMITS.items():
             check_range(name, getattr(self, name), low, high)
         if not self.hidden or min(self.hidden) < 2 or max(self.hidden) > 4096:

@@ -25,9 +25,11 @@ from levsha.store import graph_hash
 from levsha.targets import TARGETS, Outcome, Target, Uno
 from levsha.targets.uno import CLOCK_HZ, RAM_BYTES, Firmware
 from levsha.targets.uno.chat import build_chat, character_cycles, save_chat
+from levsha.targets.uno.firmware import chat_firmware
 
 LIMITS = ChatLimits(QUERY_BYTES, QUERY_CUT, RESPONSE_BYTES)
-SHIP_VERSION = 1  # raise it when a row would come out differently from the same net
+SHIP_VERSION = 2  # raise it when a row would come out differently from the same sources
+STACK_ROOM = 256  # a firmware that crashes with less SRAM than this to spare is taken to be too large
 
 
 @dataclass(frozen=True)
@@ -47,25 +49,39 @@ def ship(settings: TinyChat, trial: Trial, graph: Graph, name: str, say: Callabl
     if not isinstance(target, Uno):
         say("comparing vectors")
         return row | _nothing("") | check_net(graph, target, trial.vectors)
-    say("building")
     with tempfile.TemporaryDirectory() as scratch:
-        firmware = build_chat(graph, LIMITS, f"tinychat {name}", Path(scratch))
-        row |= _nothing("") | {"flash_bytes": firmware.flash_bytes, "fits": False}
-        folder = settings.out / "firmware" / name
-        shutil.rmtree(folder, ignore_errors=True)  # an earlier net's must not stay if this one does not fit
-        certificate_path(settings.out, name, target).unlink(missing_ok=True)
-        if firmware.excess:
-            return row | {"note": f"does not fit: {firmware.excess}"}
+        return row | _ship_firmware(settings, trial, graph, name, Path(scratch), say)
+
+
+def _ship_firmware(
+    settings: TinyChat, trial: Trial, graph: Graph, name: str, scratch: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    say("building")
+    firmware = build_chat(graph, LIMITS, f"tinychat {name}", scratch)
+    row = _nothing("") | {"flash_bytes": firmware.flash_bytes, "fits": False}
+    folder, target = settings.out / "firmware" / name, TARGETS[settings.target]
+    if not firmware.excess:
         say("typing prompts")
-        measured, typed_stack = _measure(firmware, trial.lines)
+        row |= _type_prompts(firmware, trial.lines)
+    else:
+        row["note"] = f"does not fit: {firmware.excess}"
+    if row["fits"]:
         say("comparing vectors")
         checked, stack = check_chat(firmware, graph, target, trial.vectors)
-        row |= measured | checked | _sram(firmware.static_bytes + max(typed_stack, stack))
-        if row["fits"]:
-            save_chat(firmware, LIMITS, f"tinychat {name}", folder)
-            row["firmware_sha256"] = _digest(folder / "firmware.elf")
-            write_certificate(settings.out, name, graph, target, row, settings.seed)
+        row |= checked | _sram(max(row["sram_bytes"], firmware.static_bytes + stack))
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier net's must not stay, least of all if this one does not fit
+    certificate_path(settings.out, name, target).unlink(missing_ok=True)
+    if row["fits"]:
+        save_chat(firmware, LIMITS, f"tinychat {name}", folder)
+        row["firmware_sha256"] = digest(folder / "firmware.elf")
+        write_certificate(settings.out, name, graph, target, row, settings.seed)
     return row
+
+
+def source_digest(graph: Graph, name: str) -> str:
+    """Return the SHA-256 of every source file of a net's firmware: it changes with the net and with the emitter."""
+    text = json.dumps(chat_firmware(graph, LIMITS, f"tinychat {name}"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _nothing(note: str) -> dict[str, Any]:
@@ -81,21 +97,30 @@ def _sram(used: int) -> dict[str, Any]:
     }
 
 
-def _measure(firmware: Firmware, lines: list[str]) -> tuple[dict[str, Any], int]:
-    """Cycles of every character of real answers, and the deepest stack; what was said must be what the interpreter says."""
-    outcome, _ = firmware.lines(lines)
+def _type_prompts(firmware: Firmware, lines: list[str]) -> dict[str, Any]:
+    """Cycles of every character of real answers, and SRAM; what was said must be what the interpreter says."""
+    try:
+        outcome, _ = firmware.lines(lines)
+    except LevshaError:
+        if firmware.static_bytes + STACK_ROOM > RAM_BYTES:
+            return {
+                "note": f"does not fit: the stack runs into {firmware.static_bytes} B of data in {RAM_BYTES} B of SRAM"
+            }
+        raise
+    sram = _sram(firmware.static_bytes + (outcome.stack_bytes or 0))
+    if not sram["fits"]:
+        return sram
     difference = compare(firmware.graph, outcome)
     if difference.mismatches:
         raise LevshaError(
             f"uno: the conversation differs from the interpreter: {difference.example}. This is a fault of Levsha; please report it."
         )
     ms = character_cycles(outcome) * 1000 / CLOCK_HZ
-    row = {
+    return sram | {
         "ms_per_character": {"min": float(ms.min()), "mean": float(ms.mean()), "max": float(ms.max())},
         "characters_measured": len(ms),
         "prompts_measured": len(lines),
     }
-    return row, outcome.stack_bytes or 0
 
 
 def check_chat(
@@ -103,17 +128,17 @@ def check_chat(
 ) -> tuple[dict[str, Any], int]:
     """Compare the very firmware that ships with the interpreter; return what was found, and the deepest stack."""
     outcome = firmware.vectors(inputs)
-    return _compared(graph, target, outcome), outcome.stack_bytes or 0
+    return _compared(graph, target, outcome, inputs), outcome.stack_bytes or 0
 
 
 def check_net(graph: Graph, target: Target, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
     """Compare the net alone, built for any target, with the interpreter."""
     with tempfile.TemporaryDirectory() as scratch:
-        return _compared(graph, target, target.run(graph, inputs, Path(scratch)))
+        return _compared(graph, target, target.run(graph, inputs, Path(scratch)), inputs)
 
 
-def _compared(graph: Graph, target: Target, outcome: Outcome) -> dict[str, Any]:
-    comparison = compare(graph, outcome)
+def _compared(graph: Graph, target: Target, outcome: Outcome, asked: dict[str, np.ndarray]) -> dict[str, Any]:
+    comparison = compare(graph, outcome, asked)
     found: dict[str, Any] = {"vectors": comparison.vectors, "mismatches": comparison.mismatches}
     if comparison.mismatches:
         wrong = {name: x[comparison.wrong[:20]] for name, x in outcome.inputs.items()}
@@ -149,12 +174,13 @@ def check_saved(
         firmware = target.load(elf, graph)
         row = check_chat(firmware, graph, target, inputs)[0] | {
             "flash_bytes": firmware.flash_bytes,
-            "firmware_sha256": _digest(elf),
+            "firmware_sha256": digest(elf),
         }
     else:
         row = check_net(graph, target, inputs)
     return row | {"certificate": str(write_certificate(out, name, graph, target, row, seed))}
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -68,7 +68,11 @@ class Conversation:
         self._process.wait()
 
     def say(self, line: str) -> tuple[str, list[int]]:
-        """Type a line; return the answer and the cycles of each of its characters, the end mark's last."""
+        """Type a line; return the answer and the cycles of each of its characters, the end mark's last.
+
+        Control characters are left out, as they are in a chat on this machine.
+        """
+        line = "".join(c for c in line if c >= " " and c != "\x7f")
         assert self._process.stdin
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()

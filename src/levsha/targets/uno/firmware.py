@@ -45,32 +45,21 @@ def chat_firmware(graph: Graph, limits: ChatLimits, title: str) -> dict[str, str
         "}",
         "",
     ]
-    uart = files("levsha.targets.uno").joinpath("uart.h").read_text()
-    return chat_files(graph, limits, title) | {"uart.h": uart, "firmware.c": "\n".join(main)}
+    return chat_files(graph, limits, title) | {"uart.h": _uart(), "firmware.c": "\n".join(main)}
 
 
 def arduino_sketch(graph: Graph, limits: ChatLimits, title: str, name: str) -> dict[str, str]:
     """Return the files of an Arduino sketch folder called `name`, which must hold NAME.ino."""
     ino = f"""/* {title}
-   Open this folder in the Arduino IDE, choose "Arduino Uno", upload, open the Serial Monitor at 115 200 baud. */
+   Open this folder in the Arduino IDE, choose "Arduino Uno", upload, open the Serial Monitor at 115 200 baud.
+   The serial line is driven directly: the Serial object would cost 1 KB of flash and lose what is typed too early all the same. */
 #include "net.h"
-
-static uint8_t chat_get(void)
-{{
-    while (!Serial.available()) {{}}
-    return (uint8_t)Serial.read();
-}}
-
-static void chat_put(uint8_t c)
-{{
-    Serial.write(c);
-}}
-
+#include "uart.h"
 #include "chat.h"
 
 void setup()
 {{
-    Serial.begin(115200);
+    uart_start();
 }}
 
 void loop()
@@ -78,7 +67,11 @@ void loop()
     chat_turn();
 }}
 """
-    return chat_files(graph, limits, title) | {f"{name}.ino": ino}
+    return chat_files(graph, limits, title) | {"uart.h": _uart(), f"{name}.ino": ino}
+
+
+def _uart() -> str:
+    return files("levsha.targets.uno").joinpath("uart.h").read_text()
 
 
 def _visible(graph: Graph) -> list[str]:

@@ -5,7 +5,8 @@
    The firmware speaks through GPIOR0 (data address 0x3E), one OUT instruction each:
      0x01      waits for a line on the UART: the runner sends the next line of its standard input; none left: the end
      0x10 + k  stage k starts: with -v, the runner first puts the current vector's input k into SRAM
-     0x20 + k  stage k has ended; after the last stage the outputs are read and the vector is done
+     0x20 + k  stage k has ended; after the last stage the outputs are read and the vector is done; with -v they are then
+               zeroed, which a chat takes for the end of its answer, so that every vector starts from the first stage
      0xFF      done
    It answers in lines on standard output:
      R                                  ready for a line
@@ -57,18 +58,34 @@ static void report(avr_t *avr)
     for (unsigned i = 0; i < output_count; ++i) put_hex(avr->data + outputs[i].address, outputs[i].length);
     for (unsigned k = 0; k < stage_count; ++k) { printf(" %llu", (unsigned long long)stage_cycles[k]); stage_cycles[k] = 0; }
     putchar('\n');
-    if (vectors && ++vector_now == vector_count) finished = 1;
+    if (!vectors) return;
+    for (unsigned i = 0; i < output_count; ++i) memset(avr->data + outputs[i].address, 0, outputs[i].length);
+    if (++vector_now == vector_count) finished = 1;
+}
+
+/* Takes the next line of standard input, or the next piece of a long one; says whether there was any. */
+static int next_piece(avr_t *avr)
+{
+    if (vectors) strcpy(line, "go\n");
+    else if (!fgets(line, sizeof line, stdin)) return 0;
+    line_length = strlen(line);
+    line_sent = 0;
+    next_byte_at = avr->cycle + UART_BYTE_CYCLES;
+    return 1;
 }
 
 static void ready(avr_t *avr)
 {
     puts("R");
     fflush(stdout);
-    if (vectors) strcpy(line, "go\n");
-    else if (!fgets(line, sizeof line, stdin)) { finished = 1; return; }
-    line_length = strlen(line);
-    line_sent = 0;
+    if (!next_piece(avr)) finished = 1;
+}
+
+static void type_byte(avr_t *avr, avr_irq_t *uart)
+{
+    avr_raise_irq(uart, (uint8_t)line[line_sent++]);
     next_byte_at = avr->cycle + UART_BYTE_CYCLES;
+    if (line_sent == line_length && line[line_sent - 1] != '\n' && !next_piece(avr)) finished = 1;
 }
 
 static void mark(avr_t *avr, avr_io_addr_t address, uint8_t value, void *unused)
@@ -151,10 +168,7 @@ int main(int argc, char **argv)
     int state = cpu_Running;
     unsigned lowest = avr->ramend;
     while (!finished && state != cpu_Done && state != cpu_Crashed && avr->cycle < most_cycles) {
-        if (line_sent < line_length && xon && avr->cycle >= next_byte_at) {
-            avr_raise_irq(uart, (uint8_t)line[line_sent++]);
-            next_byte_at = avr->cycle + UART_BYTE_CYCLES;
-        }
+        if (line_sent < line_length && xon && avr->cycle >= next_byte_at) type_byte(avr, uart);
         state = avr_run(avr);
         const unsigned sp = avr->data[R_SPL] | (unsigned)avr->data[R_SPH] << 8;
         if (sp < lowest && sp >= 0x100) lowest = sp;

@@ -19,7 +19,7 @@ import numpy as np
 from levsha.errors import LevshaError
 from levsha.targets.base import call
 
-MOST_CYCLES = 200_000_000_000  # a run that takes longer (3.5 simulated hours) hangs
+MOST_CYCLES = 500_000_000  # a line or a vector that takes longer (half a simulated minute) hangs
 
 
 @dataclass
@@ -85,13 +85,14 @@ def runner() -> Path:
 def command(
     elf: Path, inputs: Iterable[Area], outputs: Iterable[Area], vectors: Path | None = None, count: int = 0
 ) -> list[str]:
-    """Return the runner's command line."""
-    words = [str(runner()), str(elf), "-c", str(MOST_CYCLES)]
+    """Return the runner's command line; count: how many lines or vectors come, 0 for an open end."""
+    words = [str(runner()), str(elf)]
     for area in inputs:
         words += ["-i", f"{area.stage}:{area.address}:{area.length}"]
     for area in outputs:
         words += ["-o", f"{area.address}:{area.length}"]
-    return words + (["-v", str(vectors), str(count)] if vectors else [])
+    words += ["-v", str(vectors), str(count)] if vectors else []
+    return words + (["-c", str(MOST_CYCLES * (count + 1))] if count else [])
 
 
 def run_vectors(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], rows: np.ndarray) -> Transcript:
@@ -104,7 +105,8 @@ def run_vectors(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], rows
 
 def run_lines(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], lines: Iterable[str]) -> Transcript:
     """Type lines into a firmware's serial line, each when it is ready for one."""
-    return _transcript(command(elf, inputs, outputs), "".join(f"{line}\n" for line in lines))
+    typed = [f"{line}\n" for line in lines]
+    return _transcript(command(elf, inputs, outputs, count=len(typed)), "".join(typed))
 
 
 def _transcript(words: list[str], typed: str) -> Transcript:
