@@ -114,6 +114,7 @@ def test_data_is_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--train.teachers", "0"], "--train.teachers: is 0"),
         (["--train.clean", "2"], "--train.clean: is 2.0"),
         (["--quantise.percentile", "0"], "--quantise.percentile: is 0.0"),
+        (["--variants", "pruned", "pruned"], "one is named twice"),
         (["--hidden", "1"], "--hidden: is 1; give one or more layers"),
         (["--vectors", "0"], "--vectors: is 0"),
         (["--baseline", "none.npz"], "none.npz: cannot be read"),
@@ -134,6 +135,7 @@ def test_bad_flags(words: list[str], said: str, data: Path, capsys: pytest.Captu
         (["check", "nowhere"], "nowhere: is no finished run"),
         (["chat", "nowhere", "--say", "hi"], "nowhere: is no finished run"),
         (["export", "nowhere", "--to", "elf"], "elf"),
+        (["check", "nowhere", "--seed", "-1"], "--seed: is -1"),
     ],
 )
 def test_bad_commands(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,6 +161,7 @@ def z80ai_arrays(**changes: object) -> dict:
         ({"fc1_weight": np.full((8, 256), 5, np.int8)}, "z80ai's codes are -2..1"),
         ({"fc1_weight": np.zeros((8, 256), np.float32)}, "of integers are needed"),
         ({"_charset": np.array(b" A\0")}, "as many characters as classes"),
+        ({"_architecture": np.array(b'{"input_size": 256, "hidden_sizes": [0], "num_classes": 4}')}, "at least 1"),
         ({"fc1_weight": np.array([{}], dtype=object)}, "pickled content is never loaded"),
     ],
 )
@@ -267,6 +270,57 @@ def test_check_chat_and_export(finished: Path, capsys: pytest.CaptureFixture[str
     assert "has no chat firmware" in refused(["chat", out, "--target", "host", "--say", "x"], capsys)
 
 
+def test_preset_full_means_full_however_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("levsha.pipeline.run_tinychat", lambda settings, console: seen.append(settings))
+    for words in (
+        ["--preset", "full"],
+        ["--preset=full"],
+        ["--preset", "quick", "--preset=full"],
+        ["--preset=quick"],
+        [],
+    ):
+        assert main(["run", "tinychat", *words]) == 0
+    assert [(s.preset, s.splits, s.train.teachers) for s in seen] == [("full", 3, 6)] * 3 + [("quick", 1, 1)] * 2
+
+
+def test_queries_need_no_noise(data: Path, tmp_path: Path) -> None:
+    words = run_words(data, tmp_path / "out", "--train.noisy-queries", "0", "--target", "host")
+    assert main(words) == 0
+
+
+def test_long_russian_lines_can_be_checked(tmp_path: Path, need, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cut at 60 bytes, which is in the middle of a letter: the run must be able to read what it kept."""
+    need(TARGETS["host"])
+    lines = [f"{i} я{'длинныйвопрос' * 4}|ответ {i % 3}" for i in range(40)]
+    (tmp_path / "ru.txt").write_text("\n".join(lines))
+    assert main(run_words(tmp_path / "ru.txt", tmp_path / "out", "--target", "host")) == 0
+    assert main(["check", str(tmp_path / "out"), "--target", "host", "--vectors", "20"]) == 0
+    assert "0 mismatches in 20 vectors" in capsys.readouterr().out
+
+
+def test_a_run_of_float_nets_has_nothing_to_check(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = run_words(data, tmp_path / "out")
+    assert main([*words[: words.index("--variants")], "--variants", "baseline"]) == 0
+    capsys.readouterr()
+    assert "nothing was checked" in refused(["check", str(tmp_path / "out")], capsys)
+    assert "has no integer net" in refused(["chat", str(tmp_path / "out"), "--say", "x"], capsys)
+
+
+def test_a_second_run_takes_nothing_from_the_first(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    in_flight, foreign = finished / "out" / "splits" / ".a.safetensors.1.tmp", finished / "out" / ".mine.tmp"
+    with Run(finished / "out").writing():
+        in_flight.touch()
+        foreign.touch()
+        refused(run_words(finished / "good.txt", finished / "out"), capsys)
+        assert in_flight.exists()
+    with Run(finished / "out").writing():
+        assert not in_flight.exists() and foreign.exists()
+    foreign.unlink()
+
+
 def test_bad_input_leaves_an_earlier_run_intact(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,6 +344,7 @@ def test_damaged_files_of_an_earlier_run_are_made_again(finished: Path, tmp_path
     results = (tmp_path / "out" / "results.json").read_text()
     for path in (
         "splits/samples-0/pruned.safetensors",
+        "splits/queries-0/pruned-binary.net.safetensors",
         "splits/samples-0/references.json",
         "measurements/pruned-binary.json",
     ):

@@ -74,6 +74,11 @@ def test_known_total_makes_the_bound_tight() -> None:
         ),
         (lambda: Graph({"x": BYTES}, (ngrams(buckets=100),)), "must be a power of two"),
         (lambda: Graph({"x": Value((4,), 0, 9)}, (ngrams(),)), "reads bytes (0..255)"),
+        (lambda: Graph({"x": BYTES}, (requantize(shift=40),)), "both must be 0 to 30"),
+        (
+            lambda: Graph({"x": BYTES}, (dataclasses.replace(dense("y", "x", [[0] * 4]), format=FORMATS["binary"]),)),
+            "a weight is not on the grid of binary",
+        ),
         (lambda: Value((1,), 0, 1 << 40).c_type, "the widest type, int32"),
     ],
 )

@@ -19,7 +19,9 @@ from levsha.data.pairs import (
     text_rows,
 )
 from levsha.errors import LevshaError
-from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS
+from levsha.evidence.metrics import accuracy, sample_logits
+from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS, read_z80ai
+from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.recipe import read_data
 from levsha.recipes.tinychat.settings import TinyChat
 
@@ -180,3 +182,13 @@ def test_reference_data_has_the_reference_counts() -> None:
     )
     assert counts == (2990, 14814, 2280, 502)
     assert pairs.charset == b" ABCDEFGHIJKLMNOPQRSTUVWXYZ012345678!/?\0"
+
+
+@needs_shared
+def test_the_net_of_z80ai_reaches_what_it_is_known_to_reach() -> None:
+    pairs = read_pairs(SHARED / "training-data.txt.gz")
+    graph, charset = read_z80ai(SHARED / "model.npz")
+    samples = make_samples(pairs)
+    logits = sample_logits(graph_predictor(graph), pairs, samples, np.arange(len(samples.target_N)))
+    assert charset == pairs.charset
+    assert round(accuracy(logits, samples.target_N), 1) == 79.6

@@ -45,9 +45,9 @@ class Check:
 
 def check_run(asked: Check, console: Console) -> int:
     """Check a run's nets; return 1 where anything differs."""
-    run, target = Run(asked.run), find_target(asked.target)
     check_range("vectors", asked.vectors, 1, 1_000_000)
     check_range("seed", asked.seed, 0, 1 << 30)
+    run, target = Run(asked.run), find_target(asked.target)
     fits = {v["name"]: v["fits"] is not False for v in run.results()["variants"]}
     names = (
         [run.pick(asked.variant)]
