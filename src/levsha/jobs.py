@@ -54,7 +54,8 @@ def run_jobs(jobs: Sequence[Job], processes: int, console: Console) -> list[Any]
 
     A LevshaError in a job stops all and is raised here; so is KeyboardInterrupt.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # a plain kill is a Ctrl-C
+    watch = _Watch(jobs, console)
+    before = {number: signal.signal(number, watch.stop) for number in (signal.SIGINT, signal.SIGTERM)}
     context = multiprocessing.get_context("spawn")
     channel = context.Queue()
     workers = min(processes or os.cpu_count() or 1, len(jobs))
@@ -62,7 +63,7 @@ def run_jobs(jobs: Sequence[Job], processes: int, console: Console) -> list[Any]
     pool = ProcessPoolExecutor(workers, context, _start, (channel, scratch))
     try:
         futures = [pool.submit(job.work, *job.arguments) for job in jobs]
-        _Watch(jobs, console).follow(futures, channel)
+        watch.follow(futures, channel)
         for future in futures:
             if future.done():
                 future.result()  # the first error at once, not after the jobs before it
@@ -77,10 +78,8 @@ def run_jobs(jobs: Sequence[Job], processes: int, console: Console) -> list[Any]
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _start(channel: Any, scratch: str) -> None:
@@ -103,6 +102,7 @@ class _Watch:
     def __init__(self, jobs: Sequence[Job], console: Console) -> None:
         self.jobs, self.console = jobs, console
         self.shown: dict[str, str] = {}
+        self.stopped = False
         columns = (
             TextColumn("{task.description:<22}"),
             BarColumn(24),
@@ -116,11 +116,17 @@ class _Watch:
             job.name: self.progress.add_task(job.name, total=job.steps, text="waiting", start=False) for job in jobs
         }
 
+    def stop(self, *_: object) -> None:
+        """Take note of Ctrl-C or a plain kill; raised by follow, where nothing can swallow it."""
+        self.stopped = True
+
     def follow(self, futures: Sequence[Future[Any]], channel: Any) -> None:
         """Show news until every job has ended or one has failed."""
         with self.progress:
             while not all(future.done() for future in futures):
                 self._next(channel)
+                if self.stopped:
+                    raise KeyboardInterrupt
                 if any(future.done() and future.exception() for future in futures):
                     break
             while self._next(channel, wait=0.0):

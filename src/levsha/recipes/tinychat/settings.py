@@ -20,14 +20,13 @@ class Train(Schedule):
 
     epochs: int = 60
     rate: float = 3e-3
-    dropout: float = 0.3
-    weight_decay: float = 0.1
-    label_smoothing: float = 0.05
+    dropout: float = 0.05
+    weight_decay: float = 0.02
     teachers: int = 1
     """With more than 1: so many nets learn from the labels, the baseline learns from their mean, and all of them teach."""
     noisy_queries: int = 32
     """Noisy variants of each query (typos, words dropped, swapped or doubled), made once."""
-    clean: float = 0.5
+    clean: float = 0.75
     """Share of the samples whose query is left as it is."""
 
 
@@ -37,18 +36,16 @@ class Prune(Schedule):
 
     keep: float = 0.5
     """Share of each hidden layer's neurons that stay."""
-    epochs: int = 30
+    epochs: int = 50
     rate: float = 2e-3
-    dropout: float = 0.1
-    distil: float = 0.6
-    temperature: float = 1.7
+    distil: float = 0.4
 
 
-_QUANTISED = Schedule(epochs=40, rate=3e-3, distil=0.6, recombined=0.2, average=0.99, clip=3.0)
+_QUANTISED = Schedule(epochs=120, rate=3e-3, distil=0.4, recombined=0.1, average=0.99, clip=3.0)
 _INT8 = Schedule(epochs=0)
-_INT4 = replace(_QUANTISED, epochs=12, rate=1.5e-3, recombined=0.0, clip=0.0)
+_INT4 = replace(_QUANTISED, epochs=24, rate=1.5e-3, recombined=0.0, clip=0.0)
 _TWO_BIT, _TERNARY = replace(_QUANTISED, clip=4.7), replace(_QUANTISED, rate=4e-3)
-_BINARY = replace(_QUANTISED, epochs=60, rate=8e-3, temperature=1.0)
+_BINARY = replace(_QUANTISED, epochs=160, rate=8e-3, temperature=1.0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,8 @@ class TinyChat:
     """Train a chat net on query|response pairs, prune it, quantise it, and ship it to a chip as exact integers."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: one split of each kind, minutes. full: three of each, trained longer, for figures with less noise."""
+    """quick: one split of each kind, in minutes; learns its pairs well. full: three splits of each kind, six teachers and strong
+    regularisation, for noisy data such as z80ai's, where one query has many replies."""
     data: Path | None = None
     """A text file of query|response lines, plain or .gz; without it, the corpus that comes with Levsha."""
     baseline: Path | None = None
@@ -166,8 +164,10 @@ _LONG = replace(_QUANTISED, epochs=60, distil=0.8, recombined=0.25)
 _FULL = TinyChat(
     preset="full",
     splits=3,
-    train=Train(teachers=6, dropout=0.25, distil=0.7, temperature=1.3),
-    prune=Prune(epochs=60, weight_decay=0.05, distil=0.7, temperature=1.5, average=0.99),
+    train=Train(
+        teachers=6, dropout=0.25, weight_decay=0.1, label_smoothing=0.05, clean=0.5, distil=0.7, temperature=1.3
+    ),
+    prune=Prune(epochs=60, dropout=0.1, weight_decay=0.05, distil=0.7, average=0.99),
     quantise=Quantise(
         int4=replace(_LONG, epochs=16, rate=1.5e-3, distil=0.7, recombined=0.0, clip=0.0),
         two_bit=replace(_LONG, clip=4.7),
