@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup campaign full lint test golden bench-interpret
+.PHONY: demo check setup campaign full lint test golden bench-interpret bench-start
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -35,6 +35,9 @@ full: setup
 # Writes the exact byte and cycle counts, and the golden C, that the tests compare with; look at the difference before a commit.
 golden: setup
 	$(PYTHON) -m tests.write_golden
+
+bench-start: setup
+	$(PYTHON) -m benchmarks.start $(RUN)
 
 # Seconds for 10 000 vectors through the interpreter.
 bench-interpret: setup

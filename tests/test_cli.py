@@ -179,14 +179,12 @@ def test_an_output_folder_that_cannot_be_made(data: Path, capsys: pytest.Capture
     assert "cannot be written" in refused(run_words(data, data / "inside-a-file"), capsys)
 
 
-def test_help_is_quick_and_loads_no_torch() -> None:
-    times, done = [], None
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([*LEVSHA, "--help"], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
-    assert done and "check RUN" in done.stdout
-    assert min(times) < 0.4
+def test_help_loads_nothing_heavy() -> None:
+    """make bench-start prints how quick it is."""
+    heavy = {"torch", "numpy", "tyro", "matplotlib", "rich"}
+    code = f"import sys; from levsha.cli import main; main(['--help']); sys.exit(bool({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "check RUN" in done.stdout
 
 
 def test_help_of_a_recipe_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:

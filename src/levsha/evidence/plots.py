@@ -31,42 +31,26 @@ def draw_accuracy_against_flash(
     figure, axes = _figure()
     for colour, (name, value) in zip(("#999999", "#bbbbbb"), references.items(), strict=False):
         axes.axhline(value, color=colour, linewidth=1, linestyle="--")
-        axes.annotate(
-            name,
-            (0.01, value),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            xytext=(0, 3),
-            fontsize=8,
-            color="#666666",
-        )
+        _note(axes, name, (0.01, value), (0, 3), "#666666", xycoords=("axes fraction", "data"))
     for colour, v in zip(COLOURS[2:] * 9, variants, strict=False):
-        axes.plot(v["flash_bytes"] / 1024, v["accuracy_queries"], "o", color=colour, markersize=9)
-        axes.annotate(
-            v["name"],
-            (v["flash_bytes"] / 1024, v["accuracy_queries"]),
-            textcoords="offset points",
-            xytext=(0, 9),
-            ha="center",
-            fontsize=9,
-        )
+        point = (v["flash_bytes"] / 1024, v["accuracy_queries"])
+        axes.plot(*point, "o", color=colour, markersize=9)
+        _note(axes, v["name"], point, (0, 9), "black", ha="center")
     if flash_limit:
-        axes.axvline(flash_limit / 1024, color="#c1121f", linewidth=1)
-        axes.annotate(
-            "flash of the chip",
-            (flash_limit / 1024, 0.02),
-            xycoords=("data", "axes fraction"),
-            rotation=90,
-            textcoords="offset points",
-            xytext=(-10, 0),
-            fontsize=8,
-            color="#c1121f",
+        at = flash_limit / 1024
+        axes.axvline(at, color="#c1121f", linewidth=1)
+        _note(
+            axes, "flash of the chip", (at, 0.02), (-10, 0), "#c1121f", xycoords=("data", "axes fraction"), rotation=90
         )
     axes.set_xlim(left=0)
     axes.margins(y=0.18)
     axes.set_xlabel("flash, KB (program, weights and chat)")
     axes.set_ylabel("next character right, unseen queries, %")
     _save(figure, folder / "accuracy-flash")
+
+
+def _note(axes: Any, text: str, at: tuple[float, float], offset: tuple[int, int], colour: str, **options: Any) -> None:
+    axes.annotate(text, at, textcoords="offset points", xytext=offset, fontsize=9, color=colour, **options)
 
 
 def _figure() -> tuple[Any, Any]:

@@ -121,36 +121,13 @@ static void {name}(const {x[0].c_type} *x{tables}, {out.c_type} *y, uint16_t n)
         ):
             most = min(INT16_MAX, (INT32_MAX >> 2) // max(-x.lo, x.hi))
             m, b = rng.integers(-most, most, 13, endpoint=True), rng.integers(-INT16_MAX, INT16_MAX, 13)
-            yield Graph(
-                {"x": x},
-                (
-                    cls(
-                        name="y",
-                        inputs=("x",),
-                        multiplier_O=m,
-                        bias_O=b,
-                        bias_shift=bias_shift,
-                        shift=shift,
-                        rounding=half(shift),
-                        lo=lo,
-                        hi=hi,
-                    ),
-                ),
-            )
-        one = np.array([1])
-        yield Graph(
-            {"x": Value((5,), -999, 999)},
-            (
-                cls(
-                    name="y",
-                    inputs=("x",),
-                    multiplier_O=one,
-                    bias_O=one * -2,
-                    bias_shift=0,
-                    shift=2,
-                    rounding=0,
-                    lo=0,
-                    hi=INT32_MAX,
-                ),
-            ),
-        )
+            yield Graph({"x": x}, (cls._example(m, b, bias_shift, shift, half(shift), lo, hi),))
+        one = np.array([1])  # a multiplier and a bias for all channels, rounding down
+        yield Graph({"x": Value((5,), -999, 999)}, (cls._example(one, one * -2, 0, 2, 0, 0, INT32_MAX),))
+
+    @classmethod
+    def _example(
+        cls, m: np.ndarray, b: np.ndarray, bias_shift: int, shift: int, rounding: int, lo: int, hi: int
+    ) -> Requantize:
+        settings = {"bias_shift": bias_shift, "shift": shift, "rounding": rounding, "lo": lo, "hi": hi}
+        return cls(name="y", inputs=("x",), multiplier_O=m, bias_O=b, **settings)
