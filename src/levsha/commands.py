@@ -113,6 +113,7 @@ def _converse(say: str | None, who: str, answer: Callable[[str], str]) -> None:
         try:
             line = input("> " if sys.stdin.isatty() else "")
         except (EOFError, KeyboardInterrupt):
+            print()
             return
         if not line.strip():
             return

@@ -151,7 +151,7 @@ def _on_references(results: dict[str, Any]) -> str:
 def _on_bottleneck(results: dict[str, Any]) -> str:
     measured = [v for v in results["variants"] if v.get("flash_bytes") and v.get("ms_per_character")]
     if not measured:
-        return "Nothing was measured on a chip."
+        return f"Nothing ran on the {results['target']}."
     largest = max(measured, key=lambda v: v["flash_bytes"])
     slowest = max(measured, key=lambda v: v["ms_per_character"]["max"])
     target = TARGETS[results["target"]]
