@@ -65,8 +65,8 @@ def test_known_total_makes_the_bound_tight() -> None:
             "the table has entries 0..8",
         ),
         (
-            lambda: Graph({"x": Value((1,), 0, 0)}, (Lookup(name="y", inputs=("x",), table=np.array([256])),)),
-            "bytes allow 0..255",
+            lambda: Graph({"x": Value((1,), 0, 0)}, (Lookup(name="y", inputs=("x",), table=np.array([40_000])),)),
+            "int16 allows -32768..32767",
         ),
         (
             lambda: Graph({"a": BYTES, "b": Value((3,), 0, 1)}, (Add(name="y", inputs=("a", "b")),)),

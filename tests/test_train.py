@@ -18,9 +18,9 @@ from levsha.recipes.tinychat.recipe import read_data
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
 from levsha.recipes.tinychat.settings import TinyChat, quantisation_of
 from levsha.recipes.tinychat.vectors import check_vectors
-from levsha.train.loop import Step, train
 from levsha.train.lower import fake_quantised_forward, lower_mlp
 from levsha.train.mlp import EPSILON, Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune
+from levsha.train.norm_step import NormStep, train
 from levsha.train.schedule import Schedule
 
 
@@ -49,7 +49,7 @@ def random_net(widths: list[int]) -> Mlp:
 def test_backward_equals_autograd() -> None:
     mlp, x = random_net([12, 9, 7, 5]), torch.randn(32, 12)
     target = torch.softmax(torch.randn(32, 5), 1)
-    step = Step(mlp, Schedule(), None, 0)
+    step = NormStep(mlp, Schedule(), None, 0)
     logits = step.forward(x)
     step.backward(logits, target)
     twin = torch_twin(mlp)
@@ -59,9 +59,9 @@ def test_backward_equals_autograd() -> None:
     gradients = {id(p): p.grad for p in twin.parameters()}
     linears, norms = list(twin)[0::3], list(twin)[1::3]
     for layer in range(3):
-        torch.testing.assert_close(step.parameters.weight_grad[layer], gradients[id(linears[layer].weight)])
-        torch.testing.assert_close(step.parameters.gamma_grad[layer], gradients[id(norms[layer].weight)])
-        torch.testing.assert_close(step.parameters.beta_grad[layer], gradients[id(norms[layer].bias)])
+        torch.testing.assert_close(step.weight_grad[layer], gradients[id(linears[layer].weight)])
+        torch.testing.assert_close(step.gamma_grad[layer], gradients[id(norms[layer].weight)])
+        torch.testing.assert_close(step.beta_grad[layer], gradients[id(norms[layer].bias)])
 
 
 @pytest.mark.parametrize("weights", FORMATS)
@@ -71,7 +71,7 @@ def test_quantised_backward_is_straight_through(weights: str) -> None:
     target = torch.softmax(torch.randn(32, 5), 1)
     quantisation = Quantisation(FORMATS[weights], 15)
     mlp = calibrate(estimate_norm(mlp, x), x, 15, 90)
-    step = Step(mlp, Schedule(), quantisation, 0)
+    step = NormStep(mlp, Schedule(), quantisation, 0)
     step.backward(step.forward(x), target)
     parameters = [w.clone().requires_grad_() for w in mlp.weight_OI]
     h = y = x
@@ -85,7 +85,7 @@ def test_quantised_backward_is_straight_through(weights: str) -> None:
             soft = units.clamp(0, 15.5)
             h = (soft + (torch.floor(units + 0.5).clamp(0, 15) - soft).detach()) * mlp.step[0]
     nn.functional.cross_entropy(y, target).backward()
-    for got, want in zip(step.parameters.weight_grad, parameters, strict=True):
+    for got, want in zip(step.weight_grad, parameters, strict=True):
         torch.testing.assert_close(got, want.grad, rtol=1e-3, atol=1e-5)
 
 
@@ -95,9 +95,9 @@ class Blobs:
     def __len__(self) -> int:
         return 8
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         generator = torch.Generator().manual_seed(number)
-        for _ in range(8):
+        for _ in range(start, 8):
             label = torch.randint(0, 3, (64,), generator=generator)
             centre = torch.eye(3, 6)[label] * 3
             yield centre + torch.randn(64, 6, generator=generator), nn.functional.one_hot(label, 3).float(), None
@@ -122,11 +122,11 @@ def test_training_is_reproducible_and_leaves_its_argument_alone() -> None:
 
 def test_a_diverging_loss_stops_with_advice() -> None:
     class Broken(Blobs):
-        def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-            for x, target, known in super().epoch(number):
+        def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+            for x, target, known in super().epoch(number, start):
                 yield x * float("nan"), target, known
 
-    with pytest.raises(LevshaError, match="the loss is nan in epoch 1; try a lower rate"):
+    with pytest.raises(LevshaError, match=r"the loss is nan at step 1: epoch 1, batch 1 of 8\. Try a lower rate than 0\.002"):
         train(init_mlp([6, 8, 3], 0), Broken(), Schedule())
 
 

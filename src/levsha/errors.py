@@ -1,5 +1,7 @@
 """The one exception for a mistake the user can mend."""
 
+import warnings
+
 
 class LevshaError(Exception):
     """A mistake the user can mend; the text says where, what was found, what is allowed, what to do.
@@ -18,3 +20,12 @@ def check_range(flag: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:
         raise LevshaError(f"--{flag}: is {value}; allowed are {low} to {high}.")
+
+
+class LevshaWarning(UserWarning):
+    """Something the user should know of and that stops nothing."""
+
+
+def warn(text: str) -> None:
+    """Warn the user; the command line shows it as one line on standard error."""
+    warnings.warn(text, LevshaWarning, stacklevel=3)

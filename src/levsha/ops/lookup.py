@@ -1,4 +1,4 @@
-"""y = table[x]: from a class to the byte it stands for."""
+"""y = table[x]: from a class to the byte it stands for, or any function of a small integer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from levsha.arith import INT16_MAX
 from levsha.errors import LevshaError
 from levsha.ir import Constant, Graph, Op, Value, c_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lookup(Op):
-    """One table entry, 0..255, for each element; every index the input can hold must have one."""
+    """One table entry, within int16, for each element; every index the input can hold must have one."""
 
     table: np.ndarray
 
@@ -23,20 +24,31 @@ class Lookup(Op):
             raise LevshaError(
                 f"{self.inputs[0]!r} can be {x_.lo}..{x_.hi}; the table has entries 0..{len(self.table) - 1}."
             )
-        if self.table.min() < 0 or self.table.max() > 255:
-            raise LevshaError(f"the table holds {self.table.min()}..{self.table.max()}; bytes allow 0..255.")
-        return Value(x_.shape, int(self.table.min()), int(self.table.max()))
+        entries = self._entries()
+        if entries.lo < -INT16_MAX - 1 or entries.hi > INT16_MAX:
+            raise LevshaError(
+                f"the table holds {entries.lo}..{entries.hi}; int16 allows {-INT16_MAX - 1}..{INT16_MAX}. Scale it down."
+            )
+        return Value(x_.shape, entries.lo, entries.hi)
+
+    def _entries(self) -> Value:
+        return Value(self.table.shape, int(self.table.min()), int(self.table.max()))
 
     def run(self, *x: np.ndarray) -> np.ndarray:
         return self.table.astype(np.int64)[x[0]]
 
     def constants(self) -> dict[str, Constant]:
-        return {f"{c_name(self.name)}_table": Constant("uint8_t", self.table)}
+        return {f"{c_name(self.name)}_table": Constant(self._entries().c_type, self.table)}
 
     def c(self, out: Value, *x: Value) -> str:
+        """The output's type is the table's: its cast makes a byte read from flash signed again."""
         y, source = c_name(self.name), c_name(self.inputs[0])
-        return f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = ({out.c_type})LEVSHA_U8({y}_table + {source}[i]);"
+        read = "LEVSHA_I16" if out.c_type == "int16_t" else "LEVSHA_U8"
+        return f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = ({out.c_type}){read}({y}_table + {source}[i]);"
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
-        yield Graph({"x": Value((9,), 0, 39)}, (cls(name="y", inputs=("x",), table=rng.integers(0, 256, 40)),))
+        for index, low, high in ((39, 0, 255), (255, -128, 127), (255, -32768, 32767), (299, -1, 255)):
+            table = rng.integers(low, high, index + 1, endpoint=True)
+            table[[0, -1]] = low, high
+            yield Graph({"x": Value((9,), 0, index)}, (cls(name="y", inputs=("x",), table=table),))

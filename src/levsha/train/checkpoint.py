@@ -1,48 +1,134 @@
-"""A training stage's state as one file, so that a killed run goes on where it was: the final weights are bytewise the same."""
+"""The state of a training as one file, so that a killed run goes on where it was and ends with the same bytes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.numpy import save
 from torch import Tensor
 
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, warn
 from levsha.files import write_file
 from levsha.store import read_safetensors
 
-KIND = "levsha-checkpoint-1"
+KIND = "levsha-checkpoint-2"
+KEPT = 2
+PATTERN = "step-*.safetensors"
 
 
-class Checkpoint:
-    """The file of one stage, written at the end of an epoch, at most every `seconds`.
+@dataclass
+class Saved:
+    """What one checkpoint holds: tensors by name ("model.0.weight", "optimizer.0.weight.exp_avg", ...) and counters."""
 
-    key: hash of all that decides how the stage comes out; a file with another key, or a damaged one, is as good as none.
+    tensors: dict[str, Tensor]
+    counters: dict[str, Any]
+    path: Path | None = field(default=None)
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors under a prefix, such as the model's state_dict under "model."."""
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
+
+def environment() -> dict[str, Any]:
+    """Return what the last bits of a training depend on beside its settings."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"torch": str(torch.__version__), "threads": torch.get_num_threads(), "instruction set": capability}
+
+
+class Checkpoints:
+    """The checkpoints of one training in a folder: the last two, and the weights of the best epoch.
+
+    key: hash of all that decides how the training comes out; a file with another key is as good as none.
     """
 
-    def __init__(self, path: Path, key: str, seconds: float = 2.0) -> None:
-        self.path, self.key, self.seconds = path, key, seconds
+    def __init__(self, folder: Path, key: str, seconds: float = 5.0) -> None:
+        self.folder, self.key, self.seconds = folder, key, seconds
         self._saved_at = time.monotonic()
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return tensors and counters of the last state that was saved, if there is one."""
-        try:
-            metadata, arrays = read_safetensors(self.path)
-        except LevshaError:
-            return None
-        if metadata.get("kind") != KIND or metadata.get("key") != self.key:
-            return None
-        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, json.loads(
-            metadata["counters"]
+    @property
+    def due(self) -> bool:
+        """Whether the last one is old enough."""
+        return time.monotonic() - self._saved_at >= self.seconds
+
+    def load(self, extra: dict[str, Any] | None = None) -> Saved | None:
+        """Return the newest sound state, if there is one; a damaged file is named, and the one before it is used.
+
+        extra: what the last bits depend on beside `environment`, such as the number of processes.
+        """
+        damaged = None
+        for path in sorted(self.folder.glob(PATTERN), reverse=True):
+            try:
+                saved, metadata = read_checkpoint(path)
+            except LevshaError as error:
+                damaged = error
+                continue
+            if damaged:
+                warn(f"{damaged} The one before it, {path.name}, is used.")
+            if metadata["key"] != self.key:
+                return None
+            _compare_environment(path, json.loads(metadata["made_with"]), environment() | (extra or {}))
+            return saved
+        if damaged:
+            warn(f"{damaged} There is none before it: the training starts from the beginning.")
+        return None
+
+    def save(self, saved: Saved, extra: dict[str, Any] | None = None) -> Path:
+        """Write a state under a temporary name, flush it to the disk, rename it; then forget all but the last two."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in saved.tensors.items()}
+        metadata = {"kind": KIND, "key": self.key, "counters": json.dumps(saved.counters)}
+        metadata |= {"made_with": json.dumps(environment() | (extra or {}))}
+        path = self.folder / f"step-{saved.counters['done']:010d}.safetensors"
+        write_file(path, save(arrays, metadata | {"sha256": _digest(arrays, metadata)}))
+        self._saved_at = time.monotonic()
+        for old in sorted(self.folder.glob(PATTERN))[:-KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def save_best(self, model: dict[str, Tensor], counters: dict[str, Any]) -> None:
+        """Write the weights of the best epoch as best.safetensors; its names are those of the model's state_dict."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in model.items()}
+        write_file(self.folder / "best.safetensors", save(arrays, {"counters": json.dumps(counters)}))
+
+    def forget(self) -> None:
+        """Remove every checkpoint."""
+        for path in (*self.folder.glob(PATTERN), self.folder / "best.safetensors"):
+            path.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> tuple[Saved, dict[str, str]]:
+    """Return what a checkpoint holds and its header; LevshaError where it is damaged or none."""
+    metadata, arrays = read_safetensors(path)
+    if metadata.get("kind") != KIND:
+        raise LevshaError(f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; a checkpoint ({KIND}) is needed.")
+    recorded = metadata.pop("sha256", "")
+    if recorded != _digest(arrays, metadata):
+        raise LevshaError(f"{path}: is damaged (its hash does not match its content).")
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    return Saved(tensors, json.loads(metadata["counters"]), path), metadata
+
+
+def _digest(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _compare_environment(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    differences = [
+        f"{name} {then.get(name)} then, {value} now" for name, value in now.items() if then.get(name) != value
+    ]
+    if differences:
+        warn(
+            f"{path.name} was made with {'; '.join(differences)}. Sums may be taken in another order: the training goes on, but its last bits "
+            "may differ from those of an uninterrupted run."
         )
-
-    def save(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
-        """Write the state if the last one is old enough: under a temporary name, flushed to the disk, then renamed."""
-        if time.monotonic() - self._saved_at < self.seconds:
-            return
-        write_file(self.path, save(tensors, {"kind": KIND, "key": self.key, "counters": json.dumps(counters)}))
-        self._saved_at = time.monotonic()

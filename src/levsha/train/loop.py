@@ -1,249 +1,214 @@
-"""The training loop of an Mlp: AdamW on one flat buffer, with the backward pass written out.
-
-For nets this small, autograd and per-tensor optimizers cost more than the mathematics.  The gradients equal autograd's
-(tests/test_train.py).
-"""
+"""The training loop: every model, every optimizer, one loop; it can be killed at any moment and ends with the same bytes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any, Protocol
+import time
+from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
 from levsha.errors import LevshaError
-from levsha.train.checkpoint import Checkpoint
-from levsha.train.mlp import EPSILON, Mlp, Quantisation
-from levsha.train.schedule import Schedule
+from levsha.train.batch import Batches, Step
+from levsha.train.checkpoint import Saved
+from levsha.train.optim import RULES, clip_gradient
+from levsha.train.settings import Training, rate_factor
+from levsha.train.surroundings import Counters, Progress, Surroundings
 
-Teacher = Callable[[Tensor], Tensor]  # inputs (N, I) -> probabilities (N, C)
-Report = Callable[[int, float], None]  # epoch (from 0), mean loss of that epoch
-
-
-class Batches(Protocol):
-    """Training data: the batches of an epoch are a pure function of its number."""
-
-    def __len__(self) -> int:
-        """Return the number of batches an epoch."""
-        ...
-
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Yield inputs (N, I), target probabilities (N, C) and, where only a teacher knows some, 1 or 0 for known (N, 1)."""
-        ...
+LOOK = 64  # steps between two looks at the losses, which cost more than they are worth at every step
 
 
-class _Parameters:
-    """Weights, gammas and betas as views of one buffer, and their gradients as views of another."""
+class Loop:
+    """One training; `run` takes it from where the last checkpoint left it to the end."""
 
-    def __init__(self, mlp: Mlp) -> None:
-        parts = [*mlp.weight_OI, *mlp.gamma_O, *mlp.beta_O]
-        sizes = [part.numel() for part in parts]
-        self.all = torch.cat([part.flatten() for part in parts])
-        self.grad = torch.zeros_like(self.all)
-        self.weight_count = sum(sizes[: len(mlp.weight_OI)])
-        views, grads = (
-            [v.view_as(p) for v, p in zip(torch.split(flat, sizes), parts, strict=True)]
-            for flat in (self.all, self.grad)
-        )
-        n = len(mlp.weight_OI)
-        self.weight, self.gamma, self.beta = views[:n], views[n : 2 * n], views[2 * n :]
-        self.weight_grad, self.gamma_grad, self.beta_grad = grads[:n], grads[n : 2 * n], grads[2 * n :]
-        self.moment, self.square, self.steps = torch.zeros_like(self.all), torch.zeros_like(self.all), torch.zeros(())
+    def __init__(self, step: Step, batches: Batches, training: Training, around: Surroundings | None = None) -> None:
+        self.step, self.batches, self.training = step, batches, training
+        self.around = around or Surroundings()
+        self.flat = step.flat
+        self.optimizer = RULES[training.optimizer](self.flat, training)
+        self.average = self.flat.all.clone() if training.average else None
+        self.best = self.flat.all.clone() if self.around.validate and training.keep == "best" else None
+        self.best_unsaved = False
+        self.counters = Counters()
+        self.recent: list[tuple[int, Tensor]] = []  # batch of the epoch, loss
+        self.started = 0.0
 
-    def adamw(self, rate: float, weight_decay: float) -> None:
-        """Take one step of AdamW (Loshchilov and Hutter 2019), beta2 = 0.99; only weights decay."""
-        self.steps.add_(1)
-        if weight_decay:
-            self.all[: self.weight_count].mul_(1 - rate * weight_decay)
-        torch.ops.aten._fused_adam_(  # what torch.optim.Adam(fused=True) calls, here once for all parameters
-            [self.all], [self.grad], [self.moment], [self.square], [], [self.steps],
-            lr=rate, beta1=0.9, beta2=0.99, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
-        )  # fmt: skip
+    def run(self) -> Counters:
+        """Train to the end, leave the weights asked for in place, and return the counters."""
+        torch.set_num_threads(self.training.threads)
+        with torch.no_grad() if self.step.uses_autograd else torch.inference_mode():
+            self._resume()
+            self.started = time.monotonic() - self.counters.seconds
+            while not self.counters.stopped:
+                self._epoch()
+            final = self.best if self.best is not None else self.average
+            if final is not None:
+                self.flat.all.copy_(final)
+        return self.counters
 
+    def _epoch(self) -> None:
+        t, c, flat, world = self.training, self.counters, self.flat, self.around.world
+        per_epoch, step, optimizer = len(self.batches), self.step, self.optimizer
+        total, clips, saves = t.epochs * per_epoch, bool(t.clip_norm or t.clip_value), self._can_save()
+        for batch in self.batches.epoch(c.epoch, c.at):
+            loss = step(batch, c.done)
+            if loss is not None:
+                self.recent.append((c.at, loss))
+            if world.size > 1:
+                world.sum(flat.grad)
+            if clips:
+                clip_gradient(flat.grad, t)
+            c.done += 1
+            c.at += 1
+            optimizer.step(t.rate * rate_factor(t, c.done, total, per_epoch))
+            if self.average is not None:
+                self.average.lerp_(flat.all, 1 - min(t.average, c.done / (c.done + 10)))
+            if c.at % LOOK == 0 or saves():
+                self._look()
+                self._save_if_due()
+        self._look()
+        self._end_epoch()
 
-class Step:
-    """Forward and backward of one batch; what a forward keeps for its backward lives here."""
+    def _can_save(self) -> Callable[[], bool]:
+        """A quick question for every step; several processes ask only where they look at the losses together."""
+        checkpoints = self.around.checkpoints
+        if checkpoints is None or self.around.world.size > 1:
+            return lambda: False
+        return lambda: checkpoints.due
 
-    def __init__(self, mlp: Mlp, schedule: Schedule, quantisation: Quantisation | None, seed: int) -> None:
-        self.parameters = _Parameters(mlp)
-        self.step, self.quantisation, self.clip = mlp.step, quantisation, schedule.clip
-        self.layers = len(mlp.weight_OI)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.masks: Tensor | None = None
-        if schedule.dropout:
-            kept = (torch.rand(1 << 20, generator=self.generator) >= schedule.dropout).float()
-            self.masks = kept.div_(1 - schedule.dropout)
-
-    def _mask(self, like: Tensor) -> Tensor | None:
-        """A window at random into a pool of dropout masks: far cheaper than new random numbers each time."""
-        if self.masks is None:
-            return None
-        room = len(self.masks) - like.numel()
-        if room <= 0:
-            return (
-                torch.rand(like.shape, generator=self.generator)
-                .ge_(1 - 1 / float(self.masks.max()))
-                .mul_(self.masks.max())
-            )
-        start = int(torch.randint(room, (), generator=self.generator))
-        return self.masks[start : start + like.numel()].view_as(like)
-
-    def forward(self, x_NI: Tensor) -> Tensor:
-        """Return the logits (N, C) with the batch's own statistics."""
-        p, h = self.parameters, x_NI
-        self.inputs, self.sums, self.stats, self.gates, self.used, self.dropped = [], [], [], [], [], []
-        y = h
-        for layer in range(self.layers):
-            weight = p.weight[layer]
-            if self.quantisation:
-                integers, scale = self.quantisation.weights(weight)
-                weight = integers.mul_(scale)
-            z = torch.mm(h, weight.t())
-            y, mean, inverse = torch.native_batch_norm(z, p.gamma[layer], p.beta[layer], None, None, True, 0.0, EPSILON)
-            self.inputs.append(h)
-            self.sums.append(z)
-            self.stats.append((mean, inverse))
-            self.used.append(weight)
-            if layer < self.layers - 1:
-                h = self._activate(layer, y)
-        return y
-
-    def _activate(self, layer: int, y: Tensor) -> Tensor:
-        if self.quantisation:
-            units = y.mul_(1 / self.step[layer])
-            h = (units + 0.5).floor_().clamp_(0, self.quantisation.top).mul_(self.step[layer])
-            self.gates.append(units)
-        else:
-            h = y.relu_()
-            self.gates.append(h)
-        mask = self._mask(h)
-        self.dropped.append(mask)
-        return h if mask is None else h * mask
-
-    def backward(self, logits_NC: Tensor, target_NC: Tensor) -> None:
-        """Fill the gradients of mean cross-entropy; rounding counts as the identity inside 0..top (straight-through)."""
-        p = self.parameters
-        d = torch.softmax(logits_NC, 1).sub_(target_NC).mul_(1 / len(logits_NC))
-        for layer in reversed(range(self.layers)):
-            mean, inverse = self.stats[layer]
-            d, p.gamma_grad[layer][:], p.beta_grad[layer][:] = torch.ops.aten.native_batch_norm_backward(
-                d, self.sums[layer], p.gamma[layer], None, None, mean, inverse, True, EPSILON, [True] * 3
-            )
-            torch.mm(d.t(), self.inputs[layer], out=p.weight_grad[layer])
-            if layer:
-                d = self._gate(layer - 1, torch.mm(d, self.used[layer]))
-        if self.quantisation and self.clip:
-            for weight, grad in zip(p.weight, p.weight_grad, strict=True):
-                grad.mul_(weight.abs() <= self.clip * self.quantisation.format.scale(weight))
-
-    def _gate(self, layer: int, d: Tensor) -> Tensor:
-        mask = self.dropped[layer]
-        if mask is not None:
-            d = d.mul_(mask)
-        if self.quantisation:
-            return torch.ops.aten.hardtanh_backward(d, self.gates[layer], 0.0, self.quantisation.top + 0.5)
-        return torch.ops.aten.threshold_backward(d, self.gates[layer], 0.0)
-
-
-@torch.inference_mode()
-def train(
-    mlp: Mlp,
-    batches: Batches,
-    schedule: Schedule,
-    quantisation: Quantisation | None = None,
-    teacher: Teacher | None = None,
-    seed: int = 0,
-    report: Report | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> tuple[Mlp, list[float]]:
-    """Train a copy of the net and return it, without statistics (see estimate_norm), and the mean loss of every epoch.
-
-    With a checkpoint, training goes on from its last state and ends with the same bytes as if it had never stopped.
-    """
-    torch.set_num_threads(1)
-    state = _State(Step(mlp, schedule, quantisation, seed), schedule)
-    state.restore(checkpoint)
-    while len(state.history) < schedule.epochs:
-        epoch = len(state.history)
-        state.history.append(_train_epoch(state, batches, epoch, schedule, teacher))
-        if not math.isfinite(state.history[-1]):
-            raise LevshaError(
-                f"training: the loss is {state.history[-1]} in epoch {epoch + 1}; try a lower rate than {schedule.rate:g}."
-            )
-        if checkpoint:
-            checkpoint.save(state.tensors(), state.counters())
-        if report:
-            report(epoch, state.history[-1])
-    p = state.step.parameters
-    if schedule.average:
-        p.all.copy_(state.average)
-    weight, gamma, beta = ([part.clone() for part in parts] for parts in (p.weight, p.gamma, p.beta))
-    return replace(mlp, weight_OI=weight, gamma_O=gamma, beta_O=beta, mean_O=[], var_O=[]), state.history
-
-
-class _State:
-    """All that an epoch starts from; an epoch's batches are a function of its number, so they need no state."""
-
-    def __init__(self, step: Step, schedule: Schedule) -> None:
-        self.step, self.average = step, step.parameters.all.clone()
-        self.done, self.history = 0, list[float]()
-
-    def tensors(self) -> dict[str, Tensor]:
-        p = self.step.parameters
-        named = {"parameters": p.all, "moment": p.moment, "square": p.square, "steps": p.steps, "average": self.average}
-        return named | {"generator": self.step.generator.get_state()}
-
-    def counters(self) -> dict[str, Any]:
-        return {"done": self.done, "history": self.history}
-
-    def restore(self, checkpoint: Checkpoint | None) -> None:
-        saved = checkpoint.load() if checkpoint else None
-        if not saved:
+    def _look(self) -> None:
+        """Add up the losses since the last look, one by one, so that the sum does not depend on when one looked."""
+        if not self.recent:
             return
-        tensors, counters = saved
-        for name, mine in self.tensors().items():
-            if name != "generator":
-                mine.copy_(tensors[name])
-        self.step.generator.set_state(tensors["generator"])
-        self.done, self.history = counters["done"], counters["history"]
+        at, losses = [k for k, _ in self.recent], torch.stack([loss for _, loss in self.recent]).double()
+        self.recent.clear()
+        self.around.world.sum(losses)
+        for k, loss in zip(at, losses.tolist(), strict=True):
+            if not math.isfinite(loss):
+                raise self._diverged(loss, k)
+            self.counters.loss_sum += loss
+            self.counters.looks += 1
 
+    def _diverged(self, loss: float, at: int | None = None) -> LevshaError:
+        """The error for a loss that is no number; at: the batch of this epoch, the last one unless it is known."""
+        c, t = self.counters, self.training
+        at = max(0, c.at - 1) if at is None else at
+        describe = getattr(self.batches, "describe", None)
+        rows = f" ({describe(c.epoch, at)})" if describe else ""
+        return LevshaError(
+            f"training: the loss is {loss} at step {c.done - c.at + at + 1}: epoch {c.epoch + 1}, batch {at + 1} of {len(self.batches)}{rows}. "
+            f"Try a lower rate than {t.rate:g}, clip the gradient's norm to 1, or warm up; look at that batch for values that cannot be. {self._last_kept()}"
+        )
 
-def _train_epoch(state: _State, batches: Batches, epoch: int, schedule: Schedule, teacher: Teacher | None) -> float:
-    """Take every step of an epoch; return the mean loss, looked at every fourth step."""
-    step, total = state.step, schedule.epochs * len(batches)
-    loss, looks = torch.zeros(()), 0
-    for x, target, known in batches.epoch(epoch):
-        if teacher and schedule.distil:
-            share = schedule.distil if known is None else 1 - known * (1 - schedule.distil)
-            target = torch.lerp(target, teacher(x), share)
-        logits = step.forward(x)
-        if state.done % 4 == 0:  # a look at the loss costs as much as a tenth of the step
-            loss += -(torch.log_softmax(logits, 1) * target).sum() / len(x)
-            looks += 1
-        step.backward(logits, target)
-        state.done += 1
-        step.parameters.adamw(schedule.rate * schedule.factor(state.done, total), schedule.weight_decay)
-        if schedule.average:
-            state.average.lerp_(step.parameters.all, 1 - min(schedule.average, state.done / (state.done + 10)))
-    return float(loss) / max(1, looks)
+    def _last_kept(self) -> str:
+        saved = sorted(self.around.checkpoints.folder.glob("step-*.safetensors")) if self.around.checkpoints else []
+        return f"The last good checkpoint is {saved[-1]}." if saved else "No checkpoint was written yet."
 
+    def _end_epoch(self) -> None:
+        c, t, around = self.counters, self.training, self.around
+        loss = c.loss_sum / max(1, c.looks)
+        line: dict[str, float] = {"epoch": c.epoch + 1, "step": c.done, "loss": loss} | self._validate()
+        if around.validate:
+            self._judge(line[around.watch], c.epoch + 1)
+        c.epoch, c.at, c.loss_sum, c.looks = c.epoch + 1, 0, 0.0, 0
+        c.stopped = c.epoch >= t.epochs or bool(t.patience and c.waited >= t.patience)
+        c.seconds = time.monotonic() - self.started
+        c.history.append(line)
+        if around.log and around.world.rank == 0:
+            around.log.append(line)
+            c.log_bytes = around.log.size
+        self._save_if_due(last=c.stopped)
+        if around.report:
+            speed = around.samples * (line["step"] / len(self.batches)) / max(1e-9, c.seconds)
+            around.report(Progress(line, t.epochs, c.seconds, speed))
 
-def teacher_of(nets: list[Mlp], temperature: float) -> Teacher:
-    """Return the mean of the nets' probabilities at a temperature: what a smaller net may learn from (Hinton et al. 2015)."""
-    folded = []
-    for net in nets:
-        scales = [net.norm_scale(layer) for layer in range(len(net.weight_OI))]
-        weights = [(w * s[:, None]).t().contiguous() for w, s in zip(net.weight_OI, scales, strict=True)]
-        biases = [b - m * s for b, m, s in zip(net.beta_O, net.mean_O, scales, strict=True)]
-        folded.append(list(zip(weights, biases, strict=True)))
+    def _validate(self) -> dict[str, float]:
+        """The figures of the weights that would be kept; the same in every process, because process 0 alone measures."""
+        validate, world = self.around.validate, self.around.world
+        if not validate:
+            return {}
+        kept = self.flat.all.clone() if self.average is not None else None
+        if self.average is not None:
+            self.flat.all.copy_(self.average)
+        figures = validate() if world.rank == 0 or world.size == 1 else {}
+        if kept is not None:
+            self.flat.all.copy_(kept)
+        return self._agree(figures)
 
-    def probabilities(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
-        for weight, bias in layers[:-1]:
-            x = torch.addmm(bias, x, weight).relu_()
-        weight, bias = layers[-1]
-        return torch.softmax(torch.addmm(bias, x, weight).mul_(1 / temperature), 1)
+    def _agree(self, figures: dict[str, float]) -> dict[str, float]:
+        if self.around.world.size == 1:
+            return figures
+        watched = self.around.world.share([figures.get(self.around.watch, 0.0)])[0]
+        return figures | {self.around.watch: watched}
 
-    return lambda x: torch.stack([probabilities(layers, x) for layers in folded]).mean(0)
+    def _judge(self, value: float, epoch: int) -> None:
+        c = self.counters
+        if not math.isfinite(value):
+            raise self._diverged(value)
+        if c.best is None or (value > c.best if self.around.higher else value < c.best):
+            c.best, c.best_epoch, c.waited, self.best_unsaved = value, epoch, 0, True
+            if self.best is not None:
+                self.best.copy_(self.flat.all if self.average is None else self.average)
+        else:
+            c.waited += 1
+
+    def _save_if_due(self, last: bool = False) -> None:
+        checkpoints, world = self.around.checkpoints, self.around.world
+        if not checkpoints or (not last and not world.share([float(checkpoints.due)])[0]):
+            return
+        if world.rank == 0:
+            self.counters.seconds = time.monotonic() - self.started
+            saved = self.state()
+            if not all(bool(torch.isfinite(t).all()) for t in (self.flat.all, *self.optimizer.state.values())):
+                raise self._diverged(math.nan)
+            if self.best is not None and self.best_unsaved:
+                best = {"epoch": self.counters.best_epoch, self.around.watch: self.counters.best}
+                checkpoints.save_best(saved.part("best."), best)
+                self.best_unsaved = False
+            checkpoints.save(saved, {"processes": world.size})
+        world.wait()
+
+    def state(self) -> Saved:
+        """Return everything the training goes on from; model and moments under the names of the model's state_dict."""
+        flat, prefixed = self.flat, dict[str, Tensor]()
+        parts = {"model": flat.all} | ({"average": self.average} if self.average is not None else {})
+        parts |= {"best": self.best} if self.best is not None else {}
+        for label, tensor in parts.items():
+            prefixed |= {f"{label}.{name}": view for name, view in flat.split(tensor).items()}
+        for moment, tensor in self.optimizer.state.items():
+            prefixed |= {f"optimizer.{name}.{moment}": view for name, view in flat.split(tensor).items()}
+        prefixed |= {f"state.{name}": tensor for name, tensor in self.step.tensors().items()}
+        return Saved(prefixed | {"optimizer.steps": self.optimizer.steps}, asdict(self.counters))
+
+    def load(self, saved: Saved) -> None:
+        """Take the state back; LevshaError where the checkpoint is of another model."""
+        try:
+            flat = self.flat
+            self._fill(flat.all, saved.part("model."))
+            for label, tensor in (("average.", self.average), ("best.", self.best)):
+                if tensor is not None:
+                    self._fill(tensor, saved.part(label))
+            for moment, tensor in self.optimizer.state.items():
+                self._fill(tensor, {name: saved.tensors[f"optimizer.{name}.{moment}"] for name in flat.shapes})
+            self.optimizer.steps.copy_(saved.tensors["optimizer.steps"])
+            self.step.load(saved.part("state."))
+        except (KeyError, RuntimeError) as error:
+            raise LevshaError(
+                f"{saved.path}: is of another model or optimizer ({error}); train in another folder."
+            ) from None
+        self.counters = Counters(**saved.counters)
+
+    def _fill(self, flat: Tensor, named: dict[str, Tensor]) -> None:
+        for name, view in self.flat.split(flat).items():
+            view.copy_(named[name])
+
+    def _resume(self) -> None:
+        around = self.around
+        saved = around.checkpoints.load({"processes": around.world.size}) if around.checkpoints else None
+        around.world.wait()
+        if saved:
+            self.load(saved)
+        if around.log and around.world.rank == 0:
+            around.log.resume(self.counters.log_bytes)

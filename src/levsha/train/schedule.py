@@ -1,11 +1,11 @@
-"""The settings of one training stage; free of torch, so that the command line can show them at once."""
+"""The settings of one stage of tinychat's training; free of torch, so that the command line can show them at once."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from levsha.errors import LevshaError, check_range
+from levsha.train.settings import Training
 
 LIMITS = {
     "epochs": (0, 10_000), "rate": (1e-9, 10.0), "batch": (2, 1 << 20), "dropout": (0.0, 0.95), "weight_decay": (0.0, 10.0),
@@ -47,11 +47,9 @@ class Schedule:
         if self.recombined and not self.distil:
             raise LevshaError(f"--{where}.recombined: only a teacher can label such queries; set --{where}.distil.")
 
-    def factor(self, done: int, total: int) -> float:
-        """Return the share of the highest rate for step `done` of `total`, counted from 1.
-
-        >>> s = Schedule(); [round(s.factor(k, 100), 2) for k in (1, 5, 52, 100)]
-        [0.2, 1.0, 0.51, 0.0]
-        """
-        warm = max(1, total // 20)
-        return done / warm if done <= warm else 0.5 * (1 + math.cos(math.pi * (done - warm) / max(1, total - warm)))
+    def training(self, seed: int) -> Training:
+        """Return what the loop makes of it: AdamW with beta2 = 0.99, which forgets sooner, as few steps want."""
+        return Training(
+            epochs=self.epochs, batch=self.batch, optimizer="adamw", rate=self.rate, beta2=0.99, weight_decay=self.weight_decay,
+            schedule="cosine", warmup=0.05, average=self.average, keep="last", seed=seed,
+        )  # fmt: skip

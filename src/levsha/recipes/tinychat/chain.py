@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -29,15 +30,16 @@ from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
 from levsha.recipes.tinychat.score import float_predictor, score, weight_bytes
 from levsha.recipes.tinychat.settings import TinyChat, parse_variant, quantisation_of
 from levsha.store import graph_hash, load_graph, save_graph
-from levsha.train.checkpoint import Checkpoint
+from levsha.train.checkpoint import Checkpoints
 from levsha.train.files import load_mlp, save_mlp
-from levsha.train.loop import teacher_of, train
 from levsha.train.lower import lower_mlp
 from levsha.train.mlp import Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune
+from levsha.train.norm_step import teacher_of, train
 from levsha.train.schedule import Schedule
 
 Say = Callable[[str, int, int, float], None]  # variant, epochs done, epochs in all, loss
 RECIPE_VERSION = 1  # raise it when the same settings would train differently
+CHECKPOINT_SECONDS = 2.0
 BASELINE_SEED = 50  # a baseline that has teachers must not start where the first of them did
 
 
@@ -187,17 +189,17 @@ class Chain:
             batches = ChatBatches(self.corpus, self.train, self.table, schedule, clean, stage.seed)
             say = lambda epoch, loss: self.say(stage.name, epoch + 1, schedule.epochs, loss)  # noqa: E731
             teacher = teacher_of(nets, schedule.temperature) if nets else None
-            checkpoint = Checkpoint(self._checkpoint(stage.name), stage.key)
-            start, history = train(start, batches, schedule, quantisation, teacher, stage.seed, say, checkpoint)
+            checkpoints = Checkpoints(self._checkpoints(stage.name), stage.key, CHECKPOINT_SECONDS)
+            start, history = train(start, batches, schedule, quantisation, teacher, stage.seed, say, checkpoints)
         return estimate_norm(start, self.clean_inputs, quantisation), history
 
-    def _checkpoint(self, name: str) -> Path:
-        return self.folder / f"{name}.checkpoint.safetensors"
+    def _checkpoints(self, name: str) -> Path:
+        return self.folder / f"{name}.checkpoints"
 
     def _save(self, mlp: Mlp, name: str, about: dict[str, Any]) -> None:
         about |= {"variant": name, "split": f"{self.by}-{self.seed}", "charset": list(self.corpus.pairs.charset)}
         save_mlp(mlp, self.folder / f"{name}.safetensors", about)
-        self._checkpoint(name).unlink(missing_ok=True)
+        shutil.rmtree(self._checkpoints(name), ignore_errors=True)
 
     def _lower(self, mlp: Mlp, weights: str) -> Graph:
         grid, top, sum_bits = quantisation_of(weights)

@@ -82,8 +82,8 @@ class ChatBatches:
         """Return the number of whole batches an epoch."""
         return len(self.query) // self.batch
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Yield inputs (N, 256), target probabilities (N, classes) and, where some are not, which labels are known (N, 1)."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield, from batch number `start` on, inputs (N, 256), target probabilities (N, classes) and, where some are not, which labels are known (N, 1)."""
         generator = torch.Generator().manual_seed((self.seed << 20) + number)
         order = torch.randperm(len(self.query), generator=generator)
         kind = torch.rand(len(order), generator=generator)  # below `clean`: clean; above 1 - `recombined`: recombined
@@ -98,8 +98,8 @@ class ChatBatches:
             copy[mixed] = other[mixed] + self.table.copies
             known_N1 = (~mixed).float()[:, None]
         rows = copy * self.table.queries + self.query[order]
-        for start in range(0, len(self) * self.batch, self.batch):
-            part = slice(start, start + self.batch)
+        for at in range(start * self.batch, len(self) * self.batch, self.batch):
+            part = slice(at, at + self.batch)
             index = order[part]
             query = self.table.counts.index_select(0, rows[part])
             x = torch.cat([query, self.context.index_select(0, index)], 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from levsha.emit.chat import ChatLimits
 from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.ir import Graph
-from levsha.targets.base import Outcome, call
-from levsha.targets.uno.firmware import arduino_sketch, chat_firmware
+from levsha.targets.base import Outcome
+from levsha.targets.uno.firmware import arduino_sketch, chat_firmware, save_files, sketch_name
 from levsha.targets.uno.simulate import Area, Transcript, command
 from levsha.targets.uno.target import Firmware, Uno
 
@@ -33,16 +32,9 @@ def character_cycles(outcome: Outcome) -> np.ndarray:
 
 def save_chat(firmware: Firmware, limits: ChatLimits, title: str, folder: Path) -> None:
     """Write firmware (ELF, Intel HEX, sources) and the Arduino sketch folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        hex_path = Path(scratch, "firmware.hex")
-        call(["avr-objcopy", "-O", "ihex", "-R", ".eeprom", str(firmware.elf), str(hex_path)], "uno")
-        write_file(folder / "firmware.hex", hex_path.read_bytes())
-    write_file(folder / "firmware.elf", firmware.elf.read_bytes())
-    for name, text in chat_firmware(firmware.graph, limits, title).items():
-        write_file(folder / name, text)
-    sketch = folder.name.replace("-", "_")  # the IDE wants the folder and its .ino to share one plain name
-    for name, text in arduino_sketch(firmware.graph, limits, title, sketch).items():
-        write_file(folder / sketch / name, text)
+    sources = chat_firmware(firmware.graph, limits, title)
+    sketch = arduino_sketch(firmware.graph, limits, title, sketch_name(folder))
+    save_files(firmware.elf, sources, sketch, folder)
 
 
 class Conversation:

@@ -1,9 +1,10 @@
 /* Runs an ATmega firmware in libsimavr, one instruction at a time: exact cycles, exact stack, exact bytes.
 
-   usage: simrun ELF [-m mcu] [-f hz] [-c most_cycles] [-i stage:address:length]... [-o address:length]... [-v vectors count]
+   usage: simrun ELF [-m mcu] [-f hz] [-c most_cycles] [-i stage:address:length]... [-o address:length]... [-v vectors count [-l line]]
 
    The firmware speaks through GPIOR0 (data address 0x3E), one OUT instruction each:
-     0x01      waits for a line on the UART: the runner sends the next line of its standard input; none left: the end
+     0x01      waits for a line on the UART: the runner sends the next line of its standard input; none left: the end;
+               with -v it types the line of -l instead, "go" where none is given: any that makes the firmware run its net
      0x10 + k  stage k starts: with -v, the runner first puts the current vector's input k into SRAM
      0x20 + k  stage k has ended; after the last stage the outputs are read and the vector is done; with -v they are then
                zeroed, which a chat takes for the end of its answer, so that every vector starts from the first stage
@@ -32,6 +33,7 @@ static unsigned input_count, output_count, stage_count = 1;
 static uint8_t *vectors;
 static unsigned long vector_count, vector_now, vector_bytes;
 static uint64_t stage_started[MOST_AREAS], stage_cycles[MOST_AREAS];
+static const char *wake = "go";
 static char line[4096];
 static size_t line_length, line_sent;
 static uint64_t next_byte_at;
@@ -66,7 +68,7 @@ static void report(avr_t *avr)
 /* Takes the next line of standard input, or the next piece of a long one; says whether there was any. */
 static int next_piece(avr_t *avr)
 {
-    if (vectors) strcpy(line, "go\n");
+    if (vectors) snprintf(line, sizeof line, "%s\n", wake);
     else if (!fgets(line, sizeof line, stdin)) return 0;
     line_length = strlen(line);
     line_sent = 0;
@@ -148,6 +150,7 @@ int main(int argc, char **argv)
             if (input->stage + 1 > stage_count) stage_count = input->stage + 1;
         }
         else if (option == 'o' && sscanf(value, "%u:%u", &output->address, &output->length) == 2) ++output_count;
+        else if (option == 'l' && strlen(value) + 2 <= sizeof line) wake = value;
         else if (option == 'v' && i + 1 < argc) { vector_path = value; vector_total = argv[++i]; }
         else fail("an option is unknown or malformed");
     }

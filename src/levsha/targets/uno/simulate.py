@@ -83,24 +83,31 @@ def runner() -> Path:
 
 
 def command(
-    elf: Path, inputs: Iterable[Area], outputs: Iterable[Area], vectors: Path | None = None, count: int = 0
+    elf: Path,
+    inputs: Iterable[Area],
+    outputs: Iterable[Area],
+    vectors: Path | None = None,
+    count: int = 0,
+    wake: str = "go",
 ) -> list[str]:
-    """Return the runner's command line; count: how many lines or vectors come, 0 for an open end."""
+    """Return the runner's command line; count: how many lines or vectors come, 0 for an open end; wake: see run_vectors."""
     words = [str(runner()), str(elf)]
     for area in inputs:
         words += ["-i", f"{area.stage}:{area.address}:{area.length}"]
     for area in outputs:
         words += ["-o", f"{area.address}:{area.length}"]
-    words += ["-v", str(vectors), str(count)] if vectors else []
+    words += ["-l", wake, "-v", str(vectors), str(count)] if vectors else []
     return words + (["-c", str(MOST_CYCLES * (count + 1))] if count else [])
 
 
-def run_vectors(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], rows: np.ndarray) -> Transcript:
-    """Run a firmware over rows of input bytes, one vector a row."""
+def run_vectors(
+    elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], rows: np.ndarray, wake: str = "go"
+) -> Transcript:
+    """Run a firmware over rows of input bytes, one vector a row; wake: the line that makes it run its net."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "vectors.bin")
         path.write_bytes(rows.tobytes())
-        return _transcript(command(elf, inputs, outputs, path, len(rows)), "")
+        return _transcript(command(elf, inputs, outputs, path, len(rows), wake), "")
 
 
 def run_lines(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], lines: Iterable[str]) -> Transcript:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,16 @@ SRAM_START = 0x800000  # where avr-ld puts data addresses
 
 @dataclass(frozen=True)
 class Firmware:
-    """A linked image: its file, its graph, flash (code and constants) and static SRAM from the ELF."""
+    """A linked image: its file, its graph, flash (code and constants) and static SRAM from the ELF.
+
+    wake: the line that makes it run its net, for a simulator to type before it puts a vector in.
+    """
 
     elf: Path
     graph: Graph
     flash_bytes: int
     static_bytes: int
+    wake: str = "go"
 
     @property
     def excess(self) -> str:
@@ -43,7 +47,7 @@ class Firmware:
 
     def vectors(self, inputs: Mapping[str, np.ndarray]) -> Outcome:
         """Run a batch, each vector's inputs put into SRAM as the firmware reaches the stage that reads them."""
-        return self._outcome(run_vectors(self.elf, *self._areas(), pack_inputs(self.graph, inputs)))
+        return self._outcome(run_vectors(self.elf, *self._areas(), pack_inputs(self.graph, inputs), self.wake))
 
     def lines(self, lines: list[str]) -> tuple[Outcome, str]:
         """Type lines over the serial line; return every step of the net and the text that came back."""
@@ -51,11 +55,15 @@ class Firmware:
         return self._outcome(transcript), transcript.text.decode("utf-8", "replace")
 
     def _outcome(self, transcript: Transcript) -> Outcome:
-        seen = np.array([list(step[0]) for step in transcript.steps], np.uint8)
-        made = np.array([list(step[1]) for step in transcript.steps], np.uint8)
-        cycles = np.array([step[2] for step in transcript.steps], np.int64)
-        inputs = unpack_values(self.graph, list(self.graph.inputs), seen)
-        return Outcome(inputs, unpack_values(self.graph, self.graph.outputs, made), cycles, transcript.stack_bytes)
+        cycles = np.array([step[2] for step in transcript.steps], np.int64).reshape(-1, len(self.graph.inputs))
+        inputs = self._values(list(self.graph.inputs), [step[0] for step in transcript.steps])
+        outputs = self._values(self.graph.outputs, [step[1] for step in transcript.steps])
+        return Outcome(inputs, outputs, cycles, transcript.stack_bytes)
+
+    def _values(self, names: Sequence[str], rows: list[bytes]) -> dict[str, np.ndarray]:
+        """Split rows of bytes, of which there may be none, into the named values."""
+        width = sum(self.graph.values[name].size * self.graph.values[name].dtype.itemsize for name in names)
+        return unpack_values(self.graph, names, np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), width))
 
     def _areas(self) -> tuple[list[Area], list[Area]]:
         address = {}

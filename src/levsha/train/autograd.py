@@ -1,0 +1,52 @@
+"""Any model: forward and backward by autograd, the parameters in one buffer all the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from levsha.data.sampling import step_seed
+from levsha.errors import LevshaError
+from levsha.train.batch import Batch
+from levsha.train.flat import Flat
+from levsha.train.losses import batch_scale, find_loss
+from levsha.train.settings import Training
+
+
+class AutogradStep:
+    """Forward and backward of any nn.Module."""
+
+    uses_autograd = True
+
+    def __init__(self, model: nn.Module, training: Training, rank: int = 0, world: int = 1) -> None:
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        norm = [name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if norm and world > 1:
+            raise LevshaError(
+                f"training in {world} processes: {norm[0]} is a batch normalisation, which would see a share of the batch only; use one process."
+            )
+        self.model, self.training, self.rank = model, training, rank
+        self.flat = Flat(named)
+        for name, parameter in named.items():
+            parameter.data, parameter.grad = self.flat.parameters[name], self.flat.grads[name]
+        self.loss = find_loss(training.loss).value
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the model's buffers, such as running statistics."""
+        return {name: buffer for name, buffer in self.model.named_buffers()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(tensors[name])
+
+    def __call__(self, batch: Batch, done: int) -> Tensor:
+        """Fill the gradients and return the loss."""
+        x, y, whole = batch
+        torch.default_generator.manual_seed(step_seed(self.training.seed, done, self.rank))
+        self.flat.grad.zero_()
+        with torch.enable_grad():
+            output = self.model(x)
+            loss = self.loss(output, y, reduction="sum") * batch_scale(self.training, whole, output)
+            loss.backward()
+        return loss.detach()
