@@ -5,10 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from levsha.errors import LevshaError
+
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
+
+
+def remove_stale(folder: Path, pattern: str = ".*.tmp") -> None:
+    """Remove what a process left that was killed while it wrote; pattern: of the names, with **/ for folders below as well."""
+    for stale in folder.glob(pattern):
+        if TEMPORARY.fullmatch(stale.name):
+            stale.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

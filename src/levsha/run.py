@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 
 from levsha.data.pairs import Pairs, read_pairs
 from levsha.errors import LevshaError
-from levsha.files import write_file
+from levsha.files import remove_stale, write_file
 from levsha.ir import Graph
 from levsha.store import load_graph
 
 ROOMS = ("splits", "nets", "firmware", "certificates", "measurements")
-TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 
 
 class Run:
@@ -44,9 +42,7 @@ class Run:
                     f"{self.folder}: another levsha run is at work in it; wait for it, or choose another folder with --out."
                 ) from None
             for room in (self.folder, *(self.folder / name for name in ROOMS)):
-                for stale in room.glob("**/.*.tmp" if room != self.folder else ".*.tmp"):
-                    if TEMPORARY.fullmatch(stale.name):
-                        stale.unlink(missing_ok=True)  # of a run that was killed while it wrote
+                remove_stale(room, "**/.*.tmp" if room != self.folder else ".*.tmp")
             yield
 
     def keep_data(self, pairs: Pairs) -> None:

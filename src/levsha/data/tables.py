@@ -97,8 +97,8 @@ def _bundled(name: str) -> Any:
 def _make_diabetes(samples: int, noise: float, seed: int) -> Table:
     found = _bundled("diabetes").load_diabetes(scaled=False)
     about = (
-        "442 people with diabetes, ten measurements each, and how far it had gone a year later (Efron, Hastie, Johnstone, "
-        "Tibshirani, Least Angle Regression, 2004); as it ships with scikit-learn, which states no licence of the data."
+        "442 people with diabetes, ten measurements each, and its progress a year later (Efron, Hastie, Johnstone "
+        "and Tibshirani, Least Angle Regression, 2004); ships with scikit-learn, which states no licence of the data."
     )
     serum = ("total cholesterol", "low-density lipoproteins", "high-density lipoproteins", "total cholesterol / HDL")
     serum += ("log of triglycerides", "blood sugar")  # the source gives no units for them, and calls s5 a "possibly"
@@ -207,7 +207,7 @@ def _count_cells(text: str, delimiter: str) -> list[int]:
     """Return how many cells the first two rows have: the fewest, for a name may hold a delimiter too, then each."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     counts = [len(row) for row in islice(filter(any, reader), 2)]
-    return [min(counts, default=0), *counts]
+    return [min(counts) if len(counts) == 2 else 0, *counts]
 
 
 def _read_header(path: Path, line: int, row: list[str]) -> tuple[str, ...]:

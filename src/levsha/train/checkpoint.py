@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from levsha.errors import LevshaError, warn
-from levsha.files import write_file
+from levsha.files import remove_stale, write_file
 from levsha.store import read_safetensors
 
 KIND = "levsha-checkpoint-2"
@@ -62,6 +62,7 @@ class Checkpoints:
 
         extra: what the last bits depend on beside `environment`, such as the number of processes.
         """
+        remove_stale(self.folder)
         damaged = None
         for path in sorted(self.folder.glob(PATTERN), reverse=True):
             try:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from levsha.errors import LevshaError
-from levsha.files import write_file
+from levsha.files import remove_stale, write_file
 from levsha.store import stable
 from levsha.train.autograd import AutogradStep
 from levsha.train.batch import ArrayBatches, Arrays, Stream, StreamBatches
@@ -79,6 +79,7 @@ def fit(
     around = Surroundings(validate=validate, watch=watch, higher=higher, report=report, world=world, samples=count)
     loop = Loop(step_for(model, training, world), batches, training, around)
     if folder is not None:
+        remove_stale(Path(folder))
         about = [key, asdict(training), str(model), watch, higher, count]
         around.checkpoints = Checkpoints(
             Path(folder) / "checkpoints", _hash(about, loop.flat.all), training.checkpoint_seconds
