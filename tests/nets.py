@@ -8,7 +8,7 @@ from levsha.formats import FORMATS
 from levsha.ir import Graph
 from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
 from levsha.recipes.tinychat.settings import quantisation_of
-from levsha.train.lower import IntegerLayer, _reach, _round_layer
+from levsha.train.lower import IntegerLayer, _reach, round_layer
 
 CHARSET = b" ABCDEFGHIJKLMNOPQRSTUVWXYZ012345678!/?\0"
 
@@ -26,7 +26,7 @@ def random_layers(weights: str, hidden: tuple[int, ...], seed: int = 0) -> list[
         offset = rng.normal(0, 500 if last else top / 9, outputs)
         reach = _reach(weight, top if index else None, INPUT_TOTAL)
         lo, hi = (-32768, 32767) if last else (0, top)
-        layers.append(_round_layer(weight, factor, offset, reach, lo, hi, 1.0))
+        layers.append(round_layer(weight, factor, offset, reach, lo, hi, 1.0))
     return layers
 
 

@@ -128,8 +128,8 @@ def test_bad_flags(words: list[str], said: str, data: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fly"], "command 'fly': unknown; there are run, chat, check, export, targets, formats"),
-        (["run", "chess"], "recipe 'chess': unknown; there are tinychat"),
+        (["fly"], "command 'fly': unknown; there are run, train, chat, check, ask, explain, export, targets, formats"),
+        (["run", "chess"], "recipe 'chess': unknown; there are tinychat, regression"),
         (["targets", "x"], "takes no arguments"),
         (["check"], "The folder of a run. (required)"),
         (["check", "nowhere"], "nowhere: is no finished run"),
@@ -270,7 +270,7 @@ def test_check_chat_and_export(finished: Path, capsys: pytest.CaptureFixture[str
 
 def test_preset_full_means_full_however_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("levsha.pipeline.run_tinychat", lambda settings, console: seen.append(settings))
+    monkeypatch.setattr("levsha.recipes.tinychat.story.run_tinychat", lambda settings, *_: seen.append(settings))
     for words in (
         ["--preset", "full"],
         ["--preset=full"],

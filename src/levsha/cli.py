@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, LevshaWarning
 
 HELP = """usage: levsha COMMAND ...
 
 Trains small neural networks, shrinks them and ships them as exact integers:
 what the table says is what the chip computes, bit for bit.
 
-  run RECIPE     train, prune, quantise, build, check and measure; recipes: tinychat
+  run RECIPE     train, prune, quantise, build, check and measure; recipes: tinychat, regression
+  train RECIPE   the first part of run: only train
   chat RUN       talk with a net of a run; --target uno: with its firmware, simulated
   check RUN      compare the chip with the interpreter, vector by vector
+  ask RUN        give a sensor model readings; --target uno: its firmware, simulated
+  explain RUN    draw what the outputs of a regression depend on
   export RUN     write a net as json, bin, c, pt, npz or safetensors
   targets        the chips, and which of their tools are on this machine
   formats        the weight formats
@@ -27,6 +32,7 @@ levsha COMMAND --help explains each; levsha --version."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 0, 1 for a mismatch, 2 for a mistake of the user, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    warnings.showwarning = _show_warning
     try:
         return _dispatch(words)
     except LevshaError as error:
@@ -40,9 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **_: Any) -> None:
+    label = "warning" if category is LevshaWarning else f"warning ({category.__name__})"
+    print(f"levsha: {label}: {message}", file=sys.stderr)
+
+
 def _dispatch(words: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
-        "run": _run, "chat": _chat, "check": _check, "export": _export, "targets": _targets, "formats": _formats,
+        "run": _run, "train": _train, "chat": _chat, "check": _check, "ask": _ask, "explain": _explain, "export": _export,
+        "targets": _targets, "formats": _formats,
     }  # fmt: skip
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP)
@@ -58,22 +70,40 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    recipes = ("tinychat",)
+    return _recipe("run", words)
+
+
+def _train(words: list[str]) -> int:
+    return _recipe("train", words)
+
+
+def _recipe(command: str, words: list[str]) -> int:
+    from levsha.recipes import RECIPES, find_recipe
+
     if not words or words[0] in ("-h", "--help"):
+        lines = [f"  {name:<12} {about}" for name, about in RECIPES.items()]
         print(
-            "usage: levsha run RECIPE [FLAGS]\n\n  tinychat   a chat on query|response pairs: text to a chip\n\nlevsha run RECIPE --help explains every flag."
+            "\n".join(
+                [
+                    f"usage: levsha {command} RECIPE [FLAGS]",
+                    "",
+                    *lines,
+                    "",
+                    f"levsha {command} RECIPE --help explains every flag.",
+                ]
+            )
         )
         return 0
-    if words[0] not in recipes:
-        raise LevshaError(f"recipe {words[0]!r}: unknown; there are {', '.join(recipes)}.")
-    from levsha.recipes.tinychat.settings import TinyChat, preset
-
+    recipe = find_recipe(words[0])
+    if not recipe.processes and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise LevshaError(
+            f"{recipe.name}: its many small trainings run side by side already (--jobs); start it without torchrun."
+        )
     joined = " ".join(words).replace("--preset=", "--preset ").split()
     wanted = ([b for a, b in pairwise(joined) if a == "--preset"] or ["quick"])[-1]
-    settings = parse(TinyChat, words[1:], "levsha run tinychat", preset(wanted))
-    from levsha.pipeline import run_tinychat
-
-    run_tinychat(settings, _console())
+    default = recipe.preset(wanted)
+    settings = parse(type(default), words[1:], f"levsha {command} {recipe.name}", default)
+    recipe.run(settings, _console(), command == "train")
     return 0
 
 
@@ -84,9 +114,21 @@ def _check(words: list[str]) -> int:
 
 
 def _chat(words: list[str]) -> int:
-    from levsha.commands import Chat, chat_run
+    from levsha.recipes.tinychat.talk import Chat, chat_run
 
     return chat_run(parse(Chat, words, "levsha chat"))
+
+
+def _ask(words: list[str]) -> int:
+    from levsha.recipes.regression.ask import Ask, ask_run
+
+    return ask_run(parse(Ask, words, "levsha ask"))
+
+
+def _explain(words: list[str]) -> int:
+    from levsha.recipes.regression.explain import Explain, explain_run
+
+    return explain_run(parse(Explain, words, "levsha explain"))
 
 
 def _export(words: list[str]) -> int:

@@ -1,10 +1,7 @@
-"""What is done with a finished run: check it on a chip, chat with it, export its nets."""
+"""What is done with a finished run of any recipe: check it on a chip, export its nets."""
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,19 +9,14 @@ from typing import Literal
 from rich.console import Console
 from tyro.conf import Positional
 
-from levsha.data.pairs import typed_query
 from levsha.emit.c import emit_c
 from levsha.emit.export import to_binary, to_json
 from levsha.errors import LevshaError, check_range
-from levsha.evidence.metrics import decode
 from levsha.files import write_file
-from levsha.ir import Graph
-from levsha.recipes.tinychat.predict import graph_predictor
-from levsha.recipes.tinychat.ship import check_saved
+from levsha.recipes import find_recipe
+from levsha.recipes.check import check_saved
 from levsha.run import Run
-from levsha.targets import Uno, find_target
-from levsha.targets.uno import CLOCK_HZ
-from levsha.targets.uno.chat import Conversation
+from levsha.targets import find_target
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,7 @@ def check_run(asked: Check, console: Console) -> int:
     check_range("vectors", asked.vectors, 1, 1_000_000)
     check_range("seed", asked.seed, 0, 1 << 30)
     run, target = Run(asked.run), find_target(asked.target)
+    recipe = find_recipe(run.results()["recipe"])
     fits = {v["name"]: v["fits"] is not False for v in run.results()["variants"]}
     names = (
         [run.pick(asked.variant)]
@@ -60,7 +53,7 @@ def check_run(asked: Check, console: Console) -> int:
     status = 0
     for name in names:
         with console.status(f"{name} on {target.name}"):
-            row = check_saved(run.folder, name, run.graph(name), run.pairs(), target, asked.vectors, asked.seed)
+            row = check_saved(recipe, run, name, target, asked.vectors, asked.seed)
         console.print(
             f"{name} on {target.name}: {row['mismatches']} mismatches in {row['vectors']} vectors  ({row['certificate']})",
             highlight=False,
@@ -69,70 +62,6 @@ def check_run(asked: Check, console: Console) -> int:
             console.print(f"  first op that differs: {row['first_difference']}; {row['example']}", highlight=False)
             status = 1
     return status
-
-
-@dataclass(frozen=True)
-class Chat:
-    """Talk with a net of a run: its integers through the interpreter, or its firmware in the simulator."""
-
-    run: Positional[Path]
-    """The folder of a run."""
-    say: str | None = None
-    """One line to say; without it, the chat goes on until an empty line, Ctrl-D or Ctrl-C."""
-    variant: str | None = None
-    """Which integer variant; without it, the one the run recommends."""
-    target: str | None = None
-    """uno: talk with the firmware in the simulator and show the milliseconds of each character."""
-
-
-def chat_run(asked: Chat) -> int:
-    """Hold the chat."""
-    run = Run(asked.run)
-    name = run.pick(asked.variant)
-    if asked.target is None:
-        graph = run.graph(name)
-        _converse(asked.say, name, lambda line: _answer(graph, line))
-        return 0
-    if not isinstance(find_target(asked.target), Uno):
-        raise LevshaError(f"--target {asked.target}: has no chat firmware; leave --target out, or use uno.")
-    Uno().require()
-    with Conversation(run.firmware(name)) as firmware:
-        _converse(asked.say, f"{name} on a simulated Arduino UNO", lambda line: _timed(*firmware.say(line)))
-    return 0
-
-
-def _converse(say: str | None, who: str, answer: Callable[[str], str]) -> None:
-    if say is not None:
-        print(answer(say))
-        return
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # what is no UTF-8 is bytes all the same
-    if sys.stdin.isatty():
-        print(f"{who}; an empty line ends the chat.")
-    while True:
-        try:
-            line = input("> " if sys.stdin.isatty() else "")
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return
-        if not line.strip():
-            return
-        print(answer(line))
-
-
-def _answer(graph: Graph, line: str) -> str:
-    charset = bytes(int(byte) for byte in graph.ops[-1].table)  # type: ignore[attr-defined]
-    query = typed_query(line)
-    return decode(graph_predictor(graph), [query], charset)[0].decode("utf-8", "replace") if query else ""
-
-
-def _timed(answer: str, cycles: list[int]) -> str:
-    ms = [1000 * count / CLOCK_HZ for count in cycles]
-    return (
-        f"{answer}\n  [{len(ms)} characters with the end mark: {' '.join(f'{m:.1f}' for m in ms)} ms; {sum(ms):.0f} ms in all]"
-        if ms
-        else answer
-    )
 
 
 @dataclass(frozen=True)
@@ -158,7 +87,10 @@ def export_run(asked: Export) -> int:
         graph = run.graph(name)
         path = asked.file or Path(f"{name}.{suffix}")
         write_file(
-            path, {"json": to_json, "bin": to_binary, "c": lambda g: emit_c(g, f"tinychat {name}")}[asked.to](graph)
+            path,
+            {"json": to_json, "bin": to_binary, "c": lambda g: emit_c(g, f"{run.results()['recipe']} {name}")}[
+                asked.to
+            ](graph),
         )
     else:
         path = _export_float(run, asked, suffix)
@@ -167,18 +99,16 @@ def export_run(asked: Export) -> int:
 
 
 def _export_float(run: Run, asked: Export, suffix: str) -> Path:
-    from levsha.train.files import export_mlp, load_mlp  # imports torch
-
-    name = asked.variant or run.pick(None)
-    seed = run.results()["seeds"][0]
-    source = run.folder / "splits" / f"queries-{seed}" / f"{name}.safetensors"
+    name, results = asked.variant or run.pick(None), run.results()
+    recipe = find_recipe(results["recipe"])
+    source = recipe.float_weights(run, name)
     if not source.exists():
         raise LevshaError(
-            f"{run.folder}: has no variant {name!r}; it has {', '.join(v['name'] for v in run.results()['variants'])}."
+            f"{run.folder}: has no variant {name!r}; it has {', '.join(v['name'] for v in results['variants'])}."
         )
     path = asked.file or Path(f"{name}.{suffix}")
     if asked.to == "safetensors":
         write_file(path, source.read_bytes())
     else:
-        export_mlp(load_mlp(source)[0], path, asked.to)
+        recipe.export_float(source, path, asked.to)
     return path

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from levsha.errors import LevshaError
 
+LINE_SECONDS = 10.0  # between two lines of one job where there is no terminal
 _say_queue: Any = None
 
 
@@ -82,6 +83,18 @@ def run_jobs(jobs: Sequence[Job], processes: int, console: Console) -> list[Any]
             signal.signal(number, handler)
 
 
+def run_here(jobs: Sequence[Job], console: Console) -> list[Any]:
+    """Run jobs one after the other in this process; return their results in order."""
+    global _say_queue
+    watch = _Watch(jobs, console)
+    _say_queue, before = watch, _say_queue
+    try:
+        with watch.progress:
+            return [job.work(*job.arguments) for job in jobs]
+    finally:
+        _say_queue = before
+
+
 def _start(channel: Any, scratch: str) -> None:
     global _say_queue
     _say_queue = channel
@@ -101,12 +114,12 @@ class _Watch:
 
     def __init__(self, jobs: Sequence[Job], console: Console) -> None:
         self.jobs, self.console = jobs, console
-        self.shown: dict[str, str] = {}
+        self.shown: dict[str, tuple[str, float, str]] = {}
         self.stopped = False
         columns = (
             TextColumn("{task.description:<22}"),
             BarColumn(24),
-            TextColumn("{task.fields[text]:<36}"),
+            TextColumn("{task.fields[text]:<44}"),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -137,11 +150,25 @@ class _Watch:
             news: News = channel.get(timeout=wait) if wait else channel.get_nowait()
         except queue.Empty:
             return False
+        self.put(news)
+        return True
+
+    def put(self, news: News) -> None:
+        """Show one piece of news: on its bar, or as a line where a stage begins and every few seconds."""
         task = self.tasks[news.job]
         self.progress.start_task(task)
         self.progress.update(task, completed=news.done, text=news.text)
-        stage = news.text.partition("  ")[0]
-        if not self.console.is_terminal and self.shown.get(news.job) != stage:
-            self.shown[news.job] = stage
-            self.console.print(f"{time.strftime('%H:%M:%S')}  {news.job:<22} {stage}", highlight=False)
-        return True
+        stage, now = news.text.partition("  ")[0], time.monotonic()
+        last_stage, last_time, unsaid = self.shown.get(news.job, ("", 0.0, ""))
+        if self.console.is_terminal:
+            return
+        if stage != last_stage and unsaid:
+            self._print(news.job, unsaid)  # where the stage before ended
+        if stage != last_stage or now - last_time > LINE_SECONDS:
+            self.shown[news.job] = (stage, now, "")
+            self._print(news.job, news.text)
+        else:
+            self.shown[news.job] = (last_stage, last_time, news.text)
+
+    def _print(self, job: str, text: str) -> None:
+        self.console.print(f"{time.strftime('%H:%M:%S')}  {job:<22} {text}", highlight=False)

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from levsha.data.pairs import Pairs, read_pairs
 from levsha.errors import LevshaError
-from levsha.files import remove_stale, write_file
+from levsha.files import remove_stale
 from levsha.ir import Graph
 from levsha.store import load_graph
 
-ROOMS = ("splits", "nets", "firmware", "certificates", "measurements")
+ROOMS = ("splits", "training", "nets", "firmware", "certificates", "measurements")
 
 
 class Run:
@@ -45,15 +44,6 @@ class Run:
                 remove_stale(room, "**/.*.tmp" if room != self.folder else ".*.tmp")
             yield
 
-    def keep_data(self, pairs: Pairs) -> None:
-        """Keep a copy of the pairs, so that the run can be checked without the file it came from."""
-        lines = [query + b"|" + response for query, response in zip(pairs.queries, pairs.responses, strict=True)]
-        write_file(self.folder / "pairs.txt", b"\n".join(lines) + b"\n")
-
-    def pairs(self) -> Pairs:
-        """Return the pairs the run was made from."""
-        return read_pairs(self.folder / "pairs.txt")
-
     def results(self) -> dict[str, Any]:
         """Return results.json; LevshaError where there is none."""
         path = self.folder / "results.json"
@@ -61,10 +51,17 @@ class Run:
             return json.loads(path.read_text())
         except FileNotFoundError:
             raise LevshaError(
-                f"{self.folder}: is no finished run (no results.json); make one with levsha run tinychat --out {self.folder}."
+                f"{self.folder}: is no finished run (no results.json); make one with levsha run RECIPE --out {self.folder}."
             ) from None
         except (OSError, ValueError) as error:
             raise LevshaError(f"{path}: cannot be read ({error}); make it again with levsha run.") from None
+
+    def require(self, recipe: str) -> None:
+        """Raise LevshaError unless the run is one of this recipe."""
+        if self.results()["recipe"] != recipe:
+            raise LevshaError(
+                f"{self.folder}: is a run of {self.results()['recipe']}; this command needs one of {recipe}."
+            )
 
     def forget_results(self) -> None:
         """Remove results.json."""
@@ -84,7 +81,7 @@ class Run:
         if name is None and made:
             return recommended or made[0]
         if name is None:
-            raise LevshaError(f"{self.folder}: has no integer net; make one with --variants, such as pruned-two_bit.")
+            raise LevshaError(f"{self.folder}: has no integer net; make one with levsha run; --help says how.")
         if name not in made:
             raise LevshaError(f"{self.folder}: has no integer variant {name!r}; it has {', '.join(made) or 'none'}.")
         return name

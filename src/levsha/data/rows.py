@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
+import os
+import weakref
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +12,6 @@ import torch
 from torch import Tensor
 
 from levsha.errors import LevshaError
-
-TOUCHED_ROWS = 512  # after so many rows the mapping's pages go back: a fault maps up to 64 KB around the row it reads
 
 
 class Rows(Protocol):
@@ -41,40 +40,64 @@ class Resident:
         """Return the chosen rows, in the same memory for every batch of a size."""
         room = self.room.get(len(index_N))
         if room is None:
-            room = self.room[len(index_N)] = self.rows.new_empty(len(index_N), *self.rows.shape[1:])
+            with torch.inference_mode(False):  # else autograd could not use it in a later training
+                room = self.room[len(index_N)] = self.rows.new_empty(len(index_N), *self.rows.shape[1:])
         return torch.index_select(self.rows, 0, index_N, out=room)
 
 
 class Mapped:
-    """Rows of a memory-mapped array; what was read is given back soon, so that memory stays flat however large the file is."""
+    """Rows of a memory-mapped array, read from its file one by one: memory stays flat however large the file is.
+
+    The mapping itself is left alone: one page fault can map 2 MB around the row that is read, and rows come in no order.
+    """
 
     def __init__(self, array: np.ndarray, dtype: torch.dtype, device: str = "cpu") -> None:
         self.array, self.dtype, self.device = array, dtype, device
-        self.mapping = _mapping(array)
-        self.touched = 0
+        self.row_bytes = array[:1].nbytes
+        self.file, self.start = _open_rows(array)
+        if self.file is not None:
+            weakref.finalize(self, os.close, self.file)
 
     def __len__(self) -> int:
         return len(self.array)
 
     def take(self, index_N: Tensor) -> Tensor:
         """Return a copy of the chosen rows."""
-        rows = torch.from_numpy(self.array[index_N.numpy()]).to(self.device, self.dtype)
-        self.touched += len(index_N)
-        if self.mapping and self.touched >= TOUCHED_ROWS:
-            self.mapping.madvise(mmap.MADV_DONTNEED)
-            self.touched = 0
-        return rows
+        rows = self.array[index_N.numpy()] if self.file is None else self._read(self.file, index_N.tolist())
+        return torch.from_numpy(rows).to(self.device, self.dtype)
+
+    def _read(self, file: int, index: list[int]) -> np.ndarray:
+        size, start, stride = self.row_bytes, self.start, self.array.strides[0]
+        data = bytearray().join([os.pread(file, size, start + number * stride) for number in index])
+        if len(data) != size * len(index):
+            name = getattr(_memmap_of(self.array), "filename", "data")
+            raise LevshaError(f"{name}: was cut short while it was read; write it again and repeat the command.")
+        return np.frombuffer(data, self.array.dtype).reshape(len(index), *self.array.shape[1:])
 
 
-def _mapping(array: np.ndarray) -> mmap.mmap | None:
-    """The mapping behind an array, through any number of views; it is asked not to read ahead, since rows come in no order."""
-    base: object = array
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = getattr(base, "_mmap", None) or getattr(base, "base", None)
-    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
-        return None
-    base.madvise(mmap.MADV_RANDOM)
-    return base
+def _memmap_of(array: np.ndarray) -> np.memmap | None:
+    """The memory-mapped array of a whole file behind an array, through any number of views."""
+    found, base = None, array
+    while isinstance(base, np.ndarray):
+        found = base if isinstance(base, np.memmap) else found
+        base = base.base
+    return found
+
+
+def _open_rows(array: np.ndarray) -> tuple[int | None, int]:
+    """A descriptor of an array's file and where its first row starts; None where rows are no runs of bytes in that file."""
+    whole = _memmap_of(array)
+    if whole is None or not whole.filename or whole.mode == "c" or not hasattr(os, "pread"):
+        return None, 0
+    start = whole.offset + array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    try:
+        file = os.open(whole.filename, os.O_RDONLY)
+    except OSError:
+        return None, 0
+    if array[:1].flags.c_contiguous and os.pread(file, array[:1].nbytes, start) == array[:1].tobytes():
+        return file, start
+    os.close(file)
+    return None, 0
 
 
 def map_rows(path: Path) -> np.ndarray:
@@ -92,6 +115,6 @@ def map_rows(path: Path) -> np.ndarray:
 
 def as_rows(data: Tensor | np.ndarray, dtype: torch.dtype, device: str = "cpu") -> Rows:
     """Return data as rows: a memory-mapped array stays on the disk, anything else becomes one tensor of `dtype`."""
-    if isinstance(data, np.ndarray) and _mapping(data):
+    if isinstance(data, np.ndarray) and _memmap_of(data) is not None:
         return Mapped(data, dtype, device)
     return Resident(torch.as_tensor(data).to(device, dtype).contiguous())

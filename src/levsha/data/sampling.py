@@ -9,12 +9,16 @@ from levsha.errors import LevshaError
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Return the random numbers of one epoch; no two of the first 2**20 share a stream."""
-    return torch.Generator().manual_seed((seed << 20) + epoch)
+    """Return the random numbers of one epoch; no two of a seed's first 2**20 share a stream, nor two seeds in one epoch."""
+    number = (seed << 20) + epoch
+    return torch.Generator().manual_seed((number ^ (number >> 32) * 0x9E37_79B1) & 0xFFFF_FFFF)  # torch reads 32 bits
 
 
 def step_seed(seed: int, done: int, rank: int = 0) -> int:
-    """Return the seed of everything random in one step: a pure function, so that a checkpoint need not hold a generator's state."""
+    """Return the seed of everything random in one step: a pure function, so that a checkpoint need not hold a generator's state.
+
+    rank: 0 for the samples of a stream, 1 and more for the dropout of process 0 and more: the two must not be related.
+    """
     return ((seed * 1_000_003 + done) * 1_009 + rank) & 0x7FFF_FFFF_FFFF_FFFF
 
 

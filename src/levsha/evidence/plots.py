@@ -14,21 +14,21 @@ COLOURS = ("#33415c", "#7d8597", "#c1440e", "#e09f3e", "#2a9d8f", "#6a4c93", "#1
 
 def draw_losses(curves: Mapping[str, Sequence[float]], folder: Path) -> None:
     """Draw the training loss of every stage, one curve each, as FOLDER/loss.png and .svg."""
-    figure, axes = _figure()
+    figure, ((axes,),) = new_figure()
     for colour, (name, losses) in zip(COLOURS * 9, curves.items(), strict=False):
         if len(losses):
             axes.plot(range(1, len(losses) + 1), losses, color=colour, label=name, linewidth=1.6)
     axes.set_xlabel("epoch of the stage")
     axes.set_ylabel("training loss, nats (smoothed and distilled targets)")
     axes.legend(frameon=False)
-    _save(figure, folder / "loss")
+    save_figure(figure, folder / "loss")
 
 
 def draw_accuracy_against_flash(
     variants: Sequence[Mapping[str, Any]], references: Mapping[str, float], flash_limit: int | None, folder: Path
 ) -> None:
     """Draw accuracy on unseen queries against flash, one point a net on a chip, as FOLDER/accuracy-flash.png and .svg."""
-    figure, axes = _figure()
+    figure, ((axes,),) = new_figure()
     for colour, (name, value) in zip(("#999999", "#bbbbbb"), references.items(), strict=False):
         axes.axhline(value, color=colour, linewidth=1, linestyle="--")
         _note(axes, name, (0.01, value), (0, 3), "#666666", xycoords=("axes fraction", "data"))
@@ -46,26 +46,31 @@ def draw_accuracy_against_flash(
     axes.margins(y=0.18)
     axes.set_xlabel("flash, KB (program, weights and chat)")
     axes.set_ylabel("next character right, unseen queries, %")
-    _save(figure, folder / "accuracy-flash")
+    save_figure(figure, folder / "accuracy-flash")
 
 
 def _note(axes: Any, text: str, at: tuple[float, float], offset: tuple[int, int], colour: str, **options: Any) -> None:
     axes.annotate(text, at, textcoords="offset points", xytext=offset, fontsize=9, color=colour, **options)
 
 
-def _figure() -> tuple[Any, Any]:
+def new_figure(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4.8), **options: Any
+) -> tuple[Any, Any]:
+    """Return a figure and its panels, an array (rows, columns), in the house's style."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 4.8), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    return figure, axes
+    figure, panels = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **options)
+    for axes in panels.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    return figure, panels
 
 
-def _save(figure: Any, stem: Path) -> None:
+def save_figure(figure: Any, stem: Path) -> None:
+    """Write a figure as STEM.png and STEM.svg, and close it."""
     from matplotlib import pyplot
 
     for kind in ("png", "svg"):

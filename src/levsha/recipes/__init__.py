@@ -1,1 +1,23 @@
-"""Recipes: data, model, schedule and metrics of one task each."""
+"""The recipes; this list is the only place that names them all."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from levsha.errors import LevshaError
+
+if TYPE_CHECKING:
+    from levsha.recipes.base import Recipe
+
+RECIPES = {  # name: one line for the command line's help; the module levsha.recipes.NAME.story holds the recipe itself
+    "tinychat": "a chat on query|response pairs: text to a chip",
+    "regression": "numbers from a table of readings, or classes of small images: see training work; a sensor model on a chip",
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe called `name`; LevshaError lists what there is."""
+    if name not in RECIPES:
+        raise LevshaError(f"recipe {name!r}: unknown; there are {', '.join(RECIPES)}.")
+    return importlib.import_module(f"levsha.recipes.{name}.story").RECIPE

@@ -43,7 +43,7 @@ class AutogradStep:
     def __call__(self, batch: Batch, done: int) -> Tensor:
         """Fill the gradients and return the loss."""
         x, y, whole = batch
-        torch.default_generator.manual_seed(step_seed(self.training.seed, done, self.rank))
+        torch.default_generator.manual_seed(step_seed(self.training.seed, done, 1 + self.rank))
         self.flat.grad.zero_()
         with torch.enable_grad():
             output = self.model(x)

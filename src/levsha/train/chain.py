@@ -63,13 +63,13 @@ def chain_of(model: nn.Module) -> list[Link] | None:
     if type(model) is not nn.Sequential or not len(model) or type(model[0]) is not nn.Linear:
         return None
     links: list[Link] = []
-    for name, module in model.named_children():
+    for name, module in zip(model._modules, model, strict=True):  # named_children() leaves out what comes a second time
         kind, last = type(module), links[-1] if links else None
         if kind is nn.Linear and isinstance(module, nn.Linear):
             links.append(Link(name, module, None, 0.0))
         elif last and kind in ACTIVATIONS and not last.activation and not last.dropout:
             links[-1] = Link(last.name, last.linear, ACTIVATIONS[kind](module), 0.0)
-        elif last and kind is nn.Dropout and isinstance(module, nn.Dropout) and not last.dropout:
+        elif last and kind is nn.Dropout and isinstance(module, nn.Dropout) and module.p < 1 and not last.dropout:
             links[-1] = Link(last.name, last.linear, last.activation, module.p)
         elif kind is not nn.Identity:
             return None
@@ -80,9 +80,10 @@ def chain_of(model: nn.Module) -> list[Link] | None:
 
 def _hooked(model: nn.Module) -> bool:
     """Say whether the user watches or changes what goes through the model: then it must really go through it."""
-    return any(
+    modules = (
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in model.modules()
     )
+    return any(modules) or any(p._backward_hooks or p._post_accumulate_grad_hooks for p in model.parameters())
 
 
 class _Buffers:
@@ -128,7 +129,7 @@ class ChainStep:
         """Fill the gradients and return the loss."""
         x, y, whole = batch
         if self.dropout:
-            self.generator.manual_seed(step_seed(self.training.seed, done, self.rank))
+            self.generator.manual_seed(step_seed(self.training.seed, done, 1 + self.rank))
         room = self.buffers.get(len(x))
         if room is None:
             room = self.buffers[len(x)] = _Buffers(self.links, len(x), self.flat.all)

@@ -44,3 +44,14 @@ def export_mlp(mlp: Mlp, path: Path, to: str) -> None:
     else:
         np.savez(buffer, allow_pickle=False, **{name: tensor.numpy() for name, tensor in mlp.tensors().items()})
     write_file(path, buffer.getvalue())
+
+
+def export_state_dict(source: Path, path: Path, to: str) -> None:
+    """Write a state_dict that lies as safetensors as `pt` or `npz`."""
+    arrays = read_safetensors(source)[1]
+    buffer = io.BytesIO()
+    if to == "pt":
+        torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, buffer)
+    else:
+        np.savez(buffer, allow_pickle=False, **arrays)
+    write_file(path, buffer.getvalue())

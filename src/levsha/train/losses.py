@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,8 +44,31 @@ def _cross_entropy(z: Tensor, y: Tensor, scale: float) -> tuple[Tensor, Tensor]:
 
 
 def _bce(p: Tensor, y: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    loss = ATEN.binary_cross_entropy(p, y, None, SUM)
+    try:
+        loss = ATEN.binary_cross_entropy(p, y, None, SUM)
+    except RuntimeError as error:
+        loss = _no_probabilities(p, error).sum()
     return loss.mul_(scale), ATEN.binary_cross_entropy_backward(loss.new_full((), scale), p, y, None, SUM)
+
+
+def _bce_value(p: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+    try:
+        return functional.binary_cross_entropy(p, y, reduction=reduction)
+    except RuntimeError as error:
+        lost = _no_probabilities(p, error)
+        return lost if reduction == "none" else lost.sum()
+
+
+def _no_probabilities(p: Tensor, error: RuntimeError) -> Tensor:
+    """Return nothing but NaN where a diverged net gave one, so that the training says at which step; else say what is wrong."""
+    low, high = float(p.min()), float(p.max())
+    if math.isnan(low):
+        return p * math.nan
+    if 0 <= low <= high <= 1:
+        raise error
+    raise LevshaError(
+        f"loss bce: the net's outputs are {low:g} to {high:g}; they must be probabilities, 0 to 1: end the net in nn.Sigmoid, or take bce_with_logits."
+    ) from None
 
 
 def _bce_with_logits(z: Tensor, y: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -65,7 +89,7 @@ def _smooth_l1(z: Tensor, y: Tensor, scale: float) -> tuple[Tensor, Tensor]:
 TABLE: dict[str, Loss] = {
     "mse": Loss(functional.mse_loss, _mse),
     "cross_entropy": Loss(functional.cross_entropy, _cross_entropy),
-    "bce": Loss(functional.binary_cross_entropy, _bce),
+    "bce": Loss(_bce_value, _bce),
     "bce_with_logits": Loss(functional.binary_cross_entropy_with_logits, _bce_with_logits),
     "l1": Loss(functional.l1_loss, _l1),
     "smooth_l1": Loss(functional.smooth_l1_loss, _smooth_l1),
@@ -84,8 +108,9 @@ def loss(name: str, output: Tensor, target: Tensor, reduction: str = "mean") -> 
     """
     if reduction not in REDUCTIONS:
         raise LevshaError(f"reduction {reduction!r}: unknown; there are {', '.join(REDUCTIONS)}.")
+    value = find_loss(name).value
     check_target(name, output, target)
-    return find_loss(name).value(output, target, reduction=reduction)
+    return value(output, target, reduction=reduction)
 
 
 def find_loss(name: str) -> Loss:
@@ -123,4 +148,5 @@ def batch_scale(training: Training, count: int, output: Tensor) -> float:
     """Return what a batch's summed loss is multiplied by; count: samples of the batch in all processes together."""
     if training.reduction == "sum":
         return 1.0
-    return 1 / count if training.loss == "cross_entropy" else 1 / (count * output[0].numel())
+    sizes = output.shape[2:] if training.loss == "cross_entropy" else output.shape[1:]
+    return 1 / (count * sizes.numel())

@@ -70,7 +70,7 @@ def lower_mlp(
         lo, hi = (-INT16_MAX - 1, INT16_MAX) if last else (0, _top(quantisation, mlp.weight_OI[index + 1], sum_bits))
         largest_in = layers[-1].hi if layers else None
         layers.append(
-            _round_layer(weight_OI, factor_O, offset_O, _reach(weight_OI, largest_in, input_total), lo, hi, step)
+            round_layer(weight_OI, factor_O, offset_O, _reach(weight_OI, largest_in, input_total), lo, hi, step)
         )
         step_in = step
     return layers
@@ -88,7 +88,7 @@ def _top(quantisation: Quantisation, next_weight: Tensor, sum_bits: int) -> int:
     return min(quantisation.top, ((1 << (sum_bits - 1)) - 1) // max(1, _reach(integers, 1, 0)))
 
 
-def _round_layer(
+def round_layer(
     weight_OI: np.ndarray,
     factor_O: np.ndarray,
     offset_O: np.ndarray,
@@ -97,7 +97,7 @@ def _round_layer(
     hi: int,
     step: float,
 ) -> IntegerLayer:
-    """Round factor and offset to int16 with the largest shift for which every product and sum fits 32 bits.
+    """Return a layer whose output is factor * sum + offset: both rounded to int16, with the largest shift for which every product and sum fits 32 bits.
 
     reach: the largest magnitude of any channel's sum, as the graph will prove it for the layer as a whole.
     """

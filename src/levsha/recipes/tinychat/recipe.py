@@ -15,10 +15,11 @@ from levsha.evidence.check import tool_versions
 from levsha.evidence.metrics import accuracy, exact_replies, sample_logits
 from levsha.files import read_kept, write_file
 from levsha.jobs import Job, News, say
+from levsha.recipes.check import certificate_path, digest
 from levsha.recipes.tinychat.net import read_z80ai
 from levsha.recipes.tinychat.predict import graph_predictor
 from levsha.recipes.tinychat.settings import TinyChat, parse_variant
-from levsha.recipes.tinychat.ship import SHIP_VERSION, Trial, certificate_path, digest, ship, source_digest
+from levsha.recipes.tinychat.ship import SHIP_VERSION, Trial, ship, source_digest
 from levsha.recipes.tinychat.vectors import check_vectors, prompts
 from levsha.store import load_graph, read_safetensors
 from levsha.targets import TARGETS

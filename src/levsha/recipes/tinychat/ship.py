@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from levsha.data.pairs import QUERY_BYTES, QUERY_CUT, RESPONSE_BYTES, Pairs, make_samples
+from levsha.data.pairs import QUERY_BYTES, QUERY_CUT, RESPONSE_BYTES
 from levsha.emit.chat import ChatLimits
 from levsha.errors import LevshaError
-from levsha.evidence.check import certificate, compare, find_first_difference
-from levsha.files import write_file
+from levsha.evidence.check import compare
 from levsha.ir import Graph
+from levsha.recipes.check import certificate_path, check_firmware, check_net, digest, write_certificate
 from levsha.recipes.tinychat.settings import TinyChat
-from levsha.recipes.tinychat.vectors import check_vectors
 from levsha.store import graph_hash
-from levsha.targets import TARGETS, Outcome, Target, Uno
+from levsha.targets import TARGETS, Uno
 from levsha.targets.uno import CLOCK_HZ, RAM_BYTES, Firmware
 from levsha.targets.uno.chat import build_chat, character_cycles, save_chat
 from levsha.targets.uno.firmware import chat_firmware
@@ -67,7 +66,7 @@ def _ship_firmware(
         row["note"] = f"does not fit: {firmware.excess}"
     if row["fits"]:
         say("comparing vectors")
-        checked, stack = check_chat(firmware, graph, target, trial.vectors)
+        checked, stack = check_firmware(firmware, graph, target, trial.vectors)
         row |= checked | _sram(max(row["sram_bytes"], firmware.static_bytes + stack))
     shutil.rmtree(folder, ignore_errors=True)  # an earlier net's must not stay, least of all if this one does not fit
     certificate_path(settings.out, name, target).unlink(missing_ok=True)
@@ -121,66 +120,3 @@ def _type_prompts(firmware: Firmware, lines: list[str]) -> dict[str, Any]:
         "characters_measured": len(ms),
         "prompts_measured": len(lines),
     }
-
-
-def check_chat(
-    firmware: Firmware, graph: Graph, target: Target, inputs: dict[str, np.ndarray]
-) -> tuple[dict[str, Any], int]:
-    """Compare the very firmware that ships with the interpreter; return what was found, and the deepest stack."""
-    outcome = firmware.vectors(inputs)
-    return _compared(graph, target, outcome, inputs), outcome.stack_bytes or 0
-
-
-def check_net(graph: Graph, target: Target, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Compare the net alone, built for any target, with the interpreter."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return _compared(graph, target, target.run(graph, inputs, Path(scratch)), inputs)
-
-
-def _compared(graph: Graph, target: Target, outcome: Outcome, asked: dict[str, np.ndarray]) -> dict[str, Any]:
-    comparison = compare(graph, outcome, asked)
-    found: dict[str, Any] = {"vectors": comparison.vectors, "mismatches": comparison.mismatches}
-    if comparison.mismatches:
-        wrong = {name: x[comparison.wrong[:20]] for name, x in outcome.inputs.items()}
-        found |= {"example": comparison.example, "first_difference": find_first_difference(graph, target, wrong)}
-    return found
-
-
-def certificate_path(out: Path, name: str, target: Target) -> Path:
-    """Return where the certificate of a net on a target lies."""
-    return out / "certificates" / f"{name}-{target.name}.json"
-
-
-def write_certificate(out: Path, name: str, graph: Graph, target: Target, row: dict[str, Any], seed: int) -> Path:
-    """Write the certificate of a check that was made; return its path."""
-    comparison = {key: row[key] for key in ("flash_bytes", "sram_bytes", "firmware_sha256") if key in row}
-    path = certificate_path(out, name, target)
-    write_file(
-        path,
-        json.dumps(certificate(graph, target, row["vectors"], row["mismatches"], seed, comparison), indent=2) + "\n",
-    )
-    return path
-
-
-def check_saved(
-    out: Path, name: str, graph: Graph, pairs: Pairs, target: Target, vectors: int, seed: int
-) -> dict[str, Any]:
-    """Check a saved net on a target again, on new vectors, and write its certificate; on the UNO, the saved firmware."""
-    inputs = check_vectors(pairs, make_samples(pairs), vectors, seed)
-    elf = out / "firmware" / name / "firmware.elf"
-    if isinstance(target, Uno):
-        if not elf.exists():
-            raise LevshaError(f"{name}: has no firmware for {target.name} in {out}; make it with levsha run.")
-        firmware = target.load(elf, graph)
-        row = check_chat(firmware, graph, target, inputs)[0] | {
-            "flash_bytes": firmware.flash_bytes,
-            "firmware_sha256": digest(elf),
-        }
-    else:
-        row = check_net(graph, target, inputs)
-    return row | {"certificate": str(write_certificate(out, name, graph, target, row, seed))}
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

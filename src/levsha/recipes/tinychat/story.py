@@ -1,22 +1,73 @@
-"""The story of a run, each stage once, in order: data, train, ship, report."""
+"""The story of a tinychat run, each stage once, in order: data, train, ship, report."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
+from levsha.data.pairs import Pairs, make_samples, read_pairs
 from levsha.evidence.plots import draw_accuracy_against_flash, draw_losses
 from levsha.evidence.table import LEGEND, markdown_table, notes, replies_table, rich_tables
 from levsha.files import write_file
+from levsha.ir import Graph
 from levsha.jobs import run_jobs
+from levsha.recipes.base import Recipe
 from levsha.recipes.tinychat import recipe, results
-from levsha.recipes.tinychat.settings import TinyChat
+from levsha.recipes.tinychat.settings import TinyChat, preset
+from levsha.recipes.tinychat.vectors import check_vectors
 from levsha.run import Run
-from levsha.targets import find_target
+from levsha.targets import Uno, find_target
+from levsha.targets.uno import Firmware
+
+PAIRS = "pairs.txt"
 
 
-def run_tinychat(settings: TinyChat, console: Console) -> None:
+class TinyChatRecipe(Recipe):
+    """A chat on query|response pairs."""
+
+    name = "tinychat"
+
+    def preset(self, name: str) -> TinyChat:
+        """Return the settings of a preset."""
+        return preset(name)
+
+    def run(self, settings: TinyChat, console: Console, only_train: bool = False) -> None:
+        """Go from pairs to table."""
+        run_tinychat(settings, console, only_train)
+
+    def vectors(self, run: Run, count: int, seed: int) -> dict[str, np.ndarray]:
+        """Return queries and contexts: half of them the run's own, half any bytes."""
+        pairs = read_pairs(run.folder / PAIRS)
+        return check_vectors(pairs, make_samples(pairs), count, seed)
+
+    def load_firmware(self, elf: Path, graph: Graph) -> Firmware:
+        """Return a chat firmware."""
+        return Uno().load(elf, graph)
+
+    def float_weights(self, run: Run, variant: str) -> Path:
+        """Return the weights of the split whose nets ship."""
+        return run.folder / "splits" / f"queries-{run.results()['seeds'][0]}" / f"{variant}.safetensors"
+
+    def export_float(self, source: Path, path: Path, to: str) -> None:
+        """Write float weights for torch or numpy."""
+        from levsha.train.files import export_mlp, load_mlp  # imports torch
+
+        export_mlp(load_mlp(source)[0], path, to)
+
+
+RECIPE = TinyChatRecipe()
+
+
+def pairs_text(pairs: Pairs) -> bytes:
+    """Return pairs as the lines they are read from."""
+    lines = [query + b"|" + response for query, response in zip(pairs.queries, pairs.responses, strict=True)]
+    return b"\n".join(lines) + b"\n"
+
+
+def run_tinychat(settings: TinyChat, console: Console, only_train: bool = False) -> None:
     """Run the recipe from its data to its table; what an earlier run of the same settings finished is not made again."""
     settings.check()
     target = find_target(settings.target)
@@ -24,9 +75,14 @@ def run_tinychat(settings: TinyChat, console: Console) -> None:
     z80ai = recipe.evaluate_z80ai(settings, pairs)
     run = Run(settings.out)
     with run.writing():
-        run.keep_data(pairs)
+        write_file(
+            settings.out / PAIRS, pairs_text(pairs)
+        )  # so that the run can be checked without the file it came from
         jobs = recipe.training_jobs(settings, pairs)
         trained = dict(zip([job.name for job in jobs], run_jobs(jobs, settings.jobs, console), strict=True))
+        if only_train:
+            console.print(f"Trained: {settings.out}/splits. levsha run tinychat ships what is there.", highlight=False)
+            return
         shipping = recipe.shipping_jobs(settings, pairs)
         if recipe.nets_differ(settings):
             run.forget_results()  # from here on they would describe nets that are being replaced

@@ -1,0 +1,115 @@
+"""Every setting of the recipe regression; the command line's flags are derived from these dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from levsha.data.tables import TABLES, Table, load_table
+from levsha.errors import LevshaError, check_range
+from levsha.train.settings import Training
+
+ACTIVATIONS = ("relu", "gelu", "mish", "silu", "tanh")
+COMPARABLE = ("gd", "sgd", "momentum", "rmsprop", "adam", "adamw")
+LIMITS = {
+    "splits": (1, 100), "seed": (0, 1 << 20), "vectors": (1, 1_000_000), "jobs": (0, 256), "samples": (20, 1_000_000), "noise": (0.0, 1000.0),
+}  # fmt: skip
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class TableTraining(Training):
+    """How the nets are trained."""
+
+    loss: str = AUTO
+    """auto (mse for numbers, cross_entropy for classes), or mse, cross_entropy, bce, bce_with_logits, l1, smooth_l1."""
+    epochs: int = 60
+    schedule: str = "one_cycle"
+    rate: float = 2e-3
+    optimizer: str = "adamw"
+    weight_decay: float = 0.02
+    patience: int = 0
+    checkpoint_seconds: float = 2.0
+
+    def resolved(self, table: Table) -> Training:
+        """Return the settings with the loss that fits the table, checked."""
+        loss = self.loss if self.loss != AUTO else "cross_entropy" if table.is_classes else "mse"
+        training = replace(self, loss=loss)
+        training.check()
+        return training
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Train a multilayer perceptron on a table, draw how well it does, and ship a small one to a chip as exact integers."""
+
+    preset: Literal["quick", "full"] = "quick"
+    """quick: two splits, a minute or two. full: five splits, more samples and epochs."""
+    data: str = "gravity"
+    """gravity (synthetic: the depth of a buried sphere from 12 noisy gravity readings), diabetes, digits (8 x 8 images), or a .csv file."""
+    target_column: str | None = None
+    """Which column of a .csv file to learn; without it, the last."""
+    samples: int = 4000
+    """Samples of synthetic data."""
+    noise: float = 2.0
+    """Noise of synthetic readings, in their unit (gravity: microgal)."""
+    out: Path = Path("runs/regression")
+    """Folder of the run; repeating the command continues there."""
+    seed: int = 0
+    """Seed of the data and of the first split; the next split has the next seed."""
+    splits: int = 2
+    """Splits into training, validation and test samples; figures are their means."""
+    hidden: tuple[int, ...] = (512, 256, 128, 32)
+    """Neurons of the net's hidden layers."""
+    sensor_hidden: tuple[int, ...] = (24, 12)
+    """Neurons of the hidden layers of the net for the chip."""
+    activation: str = "relu"
+    """relu, gelu, mish, silu or tanh."""
+    compare: str | None = None
+    """Only draw how these optimizers get on, over iterations and over seconds: gd,sgd,momentum,rmsprop,adam,adamw."""
+    log: Literal["jsonl", "tensorboard"] = "jsonl"
+    """metrics.jsonl is always the record; tensorboard writes its events beside it."""
+    target: str = "uno"
+    """The chip to build for, check and measure; levsha targets lists them."""
+    vectors: int = 1000
+    """Vectors with which the net on the chip is compared with the interpreter."""
+    jobs: int = 0
+    """Processes at work at the same time; 0: one a core. Under torchrun all processes train one net together instead."""
+    train: TableTraining = field(default_factory=TableTraining)
+
+    def check(self) -> None:
+        """Raise LevshaError for a setting that cannot work, before anything is written."""
+        for name, (low, high) in LIMITS.items():
+            check_range(name, getattr(self, name), low, high)
+        for flag, widths in (("hidden", self.hidden), ("sensor-hidden", self.sensor_hidden)):
+            if not widths or min(widths) < 1 or max(widths) > 16_384:
+                raise LevshaError(
+                    f"--{flag}: is {' '.join(map(str, widths))}; give one or more layers of 1 to 16384 neurons."
+                )
+        if self.activation not in ACTIVATIONS:
+            raise LevshaError(f"--activation: there is no {self.activation!r}; there are {', '.join(ACTIVATIONS)}.")
+        for name in self.compared():
+            if name not in COMPARABLE:
+                raise LevshaError(
+                    f"--compare: there is no {name!r}; there are {', '.join(COMPARABLE)}, separated by commas."
+                )
+        if len(set(self.compared())) < len(self.compared()):
+            raise LevshaError(f"--compare: one is named twice in {self.compare}; name each once.")
+        if self.data not in TABLES and self.train.loss == AUTO:
+            replace(self.train, loss="mse").check()
+
+    def compared(self) -> list[str]:
+        """Return the optimizers to compare."""
+        return [name.strip() for name in self.compare.split(",")] if self.compare is not None else []
+
+    def read(self) -> Table:
+        """Return the data."""
+        return load_table(self.data, self.samples, self.noise, self.seed, self.target_column)
+
+
+def preset(name: str) -> Regression:
+    """Return the settings a preset stands for."""
+    if name == "full":
+        return Regression(preset="full", splits=5, samples=20_000, train=TableTraining(epochs=150))
+    return Regression()
