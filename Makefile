@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup campaign full lint test golden bench-interpret bench-start
+.PHONY: demo check setup campaign full lint test golden lesson bench-interpret bench-start bench-train
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -42,3 +42,13 @@ bench-start: setup
 # Seconds for 10 000 vectors through the interpreter.
 bench-interpret: setup
 	$(PYTHON) -m benchmarks.interpret
+
+# Step of a small net against a plain torch loop and Lightning, and tinychat's whole training against plain torch; ratios.
+bench-train: setup
+	@$(PYTHON) -c "import pytorch_lightning" 2>/dev/null || $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(PYTHON) -m benchmarks.train
+	$(PYTHON) -m benchmarks.train_tinychat
+
+# Draws the pictures of docs/lesson.md anew, by running its code.
+lesson: setup
+	$(PYTHON) -m tests.test_lesson

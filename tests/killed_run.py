@@ -1,6 +1,6 @@
 """A training to be killed: python -m tests.killed_run KIND FOLDER [CALL HOW].
 
-KIND: chain, generic or norm (tinychat's step).  CALL HOW: the process kills itself at that call to the disk: "half" way through
+KIND: chain, plain (without dropout), generic or norm (tinychat's step).  CALL HOW: the process kills itself at that call to the disk: "half" way through
 the bytes of a file, before it is flushed ("flush"), or before it is renamed ("rename").
 """
 
@@ -95,6 +95,8 @@ def run_fit(kind: str, folder: Path) -> None:
     )  # fmt: skip
     accuracy = {"accuracy": lambda output, target: float((output.argmax(1) == target).float().mean())}
     model = Wrapped() if kind == "generic" else chain
+    if kind == "plain":
+        model = nn.Sequential(*(layer for layer in chain if not isinstance(layer, nn.Dropout)))
     fit(model, (x[:400], label[:400]), (x[400:], label[400:]), training, folder=folder, metrics=accuracy)
 
 

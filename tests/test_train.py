@@ -126,7 +126,9 @@ def test_a_diverging_loss_stops_with_advice() -> None:
             for x, target, known in super().epoch(number, start):
                 yield x * float("nan"), target, known
 
-    with pytest.raises(LevshaError, match=r"the loss is nan at step 1: epoch 1, batch 1 of 8\. Try a lower rate than 0\.002"):
+    with pytest.raises(
+        LevshaError, match=r"the loss is nan at step 1: epoch 1, batch 1 of 8\. Try a lower rate than 0\.002"
+    ):
         train(init_mlp([6, 8, 3], 0), Broken(), Schedule())
 
 

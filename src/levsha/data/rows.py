@@ -106,7 +106,7 @@ def map_rows(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise LevshaError(f"{path}: cannot be read ({error.strerror or error}); give a .npy file.") from None
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise LevshaError(f"{path}: is no sound .npy file ({error}); write it with numpy.save.") from None
     if not isinstance(array, np.ndarray) or array.ndim < 1 or array.dtype.kind not in "fiu":
         raise LevshaError(f"{path}: holds no rows of numbers; write an array of floats or integers with numpy.save.")

@@ -123,7 +123,7 @@ Make = Callable[[int, float, int], Table]
 TABLES: dict[str, Make] = {"gravity": _make_gravity, "diabetes": _make_diabetes, "digits": _make_digits}
 
 
-def load_table(source: str, samples: int, noise: float, seed: int, target: str | None = None) -> Table:
+def load_table(source: str, samples: int = 4000, noise: float = 2.0, seed: int = 0, target: str | None = None) -> Table:
     """Return a table by its name in TABLES, or from a CSV file: any source with a dot or a slash in it.
 
     samples (20 to 1 000 000), noise (uGal, 0 to 1000) and seed make gravity what it is; real tables come whole.

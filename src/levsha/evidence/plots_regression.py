@@ -124,8 +124,7 @@ def draw_maps(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], titles: 
         shown = panels[1, column].imshow(gradient, cmap="RdBu_r", vmin=-largest, vmax=largest)
         panels[0, column].set_title(title, fontsize=9)
         for axes in panels[:, column]:
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
+            axes.set_axis_off()
     bar = figure.colorbar(shown, ax=panels[1, :].tolist(), fraction=0.02, pad=0.01)
     bar.set_label("gradient of the logit", fontsize=8)
     save_figure(figure, path)

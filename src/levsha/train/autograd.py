@@ -32,13 +32,13 @@ class AutogradStep:
         self.loss = find_loss(training.loss).value
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the model's buffers, such as running statistics."""
-        return {name: buffer for name, buffer in self.model.named_buffers()}
+        """Return the rest of the model's state_dict: buffers such as running statistics, and frozen parameters."""
+        return {name: t for name, t in self.model.state_dict().items() if name not in self.flat.shapes}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(tensors[name])
+        for name, mine in self.tensors().items():
+            mine.copy_(tensors[name])
 
     def __call__(self, batch: Batch, done: int) -> Tensor:
         """Fill the gradients and return the loss."""

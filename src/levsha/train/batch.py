@@ -70,7 +70,7 @@ class Arrays:
     ) -> None:
         if len(x) != len(y) or not len(x):
             raise LevshaError(f"data: {len(x)} inputs and {len(y)} targets; there must be as many, and at least one.")
-        whole = not torch.as_tensor(y[:1]).is_floating_point()
+        whole = not torch.as_tensor(y[:1].copy() if isinstance(y, np.ndarray) else y[:1]).is_floating_point()
         self.x = as_rows(x, torch.float32, device)
         self.y = as_rows(y, torch.int64 if whole else torch.float32, device)
         self.weights = None if weights is None else torch.as_tensor(weights)
@@ -114,9 +114,9 @@ class ArrayBatches:
         """Yield the batches of an epoch; the last may be smaller."""
         x, y, size = self.data.x, self.data.y, self.batch
         rows = self._order(number)
-        for at in range(start * size, len(rows), size):
+        for at in range(start * size, rows.size(0), size):
             index = rows[at : at + size]
-            count = len(index)
+            count = index.size(0)
             if self.world > 1:
                 index = index.tensor_split(self.world)[self.rank]
             yield Batch(x.take(index), y.take(index), count)
@@ -127,6 +127,8 @@ class ArrayBatches:
 
     def describe(self, number: int, at: int) -> str:
         """Return the first rows of a batch in words."""
+        if len(self) == 1:
+            return "all rows"
         index = self._order(number)[at * self.batch : (at + 1) * self.batch].tolist()
         return f"rows {', '.join(map(str, index[:8]))}{' ...' if len(index) > 8 else ''}"
 

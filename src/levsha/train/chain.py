@@ -130,9 +130,10 @@ class ChainStep:
         x, y, whole = batch
         if self.dropout:
             self.generator.manual_seed(step_seed(self.training.seed, done, 1 + self.rank))
-        room = self.buffers.get(len(x))
+        count = x.size(0)
+        room = self.buffers.get(count)
         if room is None:
-            room = self.buffers[len(x)] = _Buffers(self.links, len(x), self.flat.all)
+            room = self.buffers[count] = _Buffers(self.links, count, self.flat.all)
         inputs, kept, masks = self._forward(x, room)
         output = inputs.pop()
         loss, d = self.loss(output, y, batch_scale(self.training, whole, output))

@@ -50,6 +50,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, key: str, seconds: float = 5.0) -> None:
         self.folder, self.key, self.seconds = folder, key, seconds
+        self.mine: list[Path] = []
         self._saved_at = time.monotonic()
 
     @property
@@ -63,22 +64,27 @@ class Checkpoints:
         extra: what the last bits depend on beside `environment`, such as the number of processes.
         """
         remove_stale(self.folder)
-        damaged = None
+        damaged: LevshaError | None = None
+        newest: tuple[Saved, dict[str, str]] | None = None
         for path in sorted(self.folder.glob(PATTERN), reverse=True):
             try:
-                saved, metadata = read_checkpoint(path)
+                found = read_checkpoint(path)
             except LevshaError as error:
-                damaged = error
+                damaged = damaged or (None if newest else error)
                 continue
-            if damaged:
-                warn(f"{damaged} The one before it, {path.name}, is used.")
-            if metadata["key"] != self.key:
-                return None
-            _compare_environment(path, json.loads(metadata["made_with"]), environment() | (extra or {}))
-            return saved
+            if found[1]["key"] == self.key:
+                self.mine.insert(0, path)
+                newest = newest or found
         if damaged:
-            warn(f"{damaged} There is none before it: the training starts from the beginning.")
-        return None
+            use = (
+                f"The one before it, {self.mine[-1].name}, is used."
+                if newest
+                else "There is none before it: the training starts from the beginning."
+            )
+            warn(f"{damaged} {use}")
+        if newest:
+            _compare_environment(self.mine[-1], json.loads(newest[1]["made_with"]), environment() | (extra or {}))
+        return newest[0] if newest else None
 
     def save(self, saved: Saved, extra: dict[str, Any] | None = None) -> Path:
         """Write a state under a temporary name, flush it to the disk, rename it; then forget all but the last two."""
@@ -88,8 +94,11 @@ class Checkpoints:
         path = self.folder / f"step-{saved.counters['done']:010d}.safetensors"
         write_file(path, save(arrays, metadata | {"sha256": _digest(arrays, metadata)}))
         self._saved_at = time.monotonic()
-        for old in sorted(self.folder.glob(PATTERN))[:-KEPT]:
-            old.unlink(missing_ok=True)
+        self.mine = [*(other for other in self.mine if other != path), path][-KEPT:]
+        for other in set(self.folder.glob(PATTERN)) - set(
+            self.mine
+        ):  # older ones, damaged ones, those of other settings
+            other.unlink(missing_ok=True)
         return path
 
     def save_best(self, model: dict[str, Tensor], counters: dict[str, Any]) -> None:

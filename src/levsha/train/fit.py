@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from levsha.errors import LevshaError
 from levsha.files import remove_stale, write_file
 from levsha.store import stable
 from levsha.train.autograd import AutogradStep
 from levsha.train.batch import ArrayBatches, Arrays, Stream, StreamBatches
 from levsha.train.chain import ChainStep, chain_of
 from levsha.train.checkpoint import Checkpoints
+from levsha.train.checks import axes, check_shapes, check_watch, checksum
 from levsha.train.log import MetricsLog
 from levsha.train.loop import Loop
-from levsha.train.losses import check_target, find_loss
+from levsha.train.losses import find_loss
 from levsha.train.parallel import World, join_world
 from levsha.train.settings import Training
 from levsha.train.state import from_torch_optimizer, to_torch_optimizer
@@ -73,20 +73,16 @@ def fit(
     world = join_world()
     batches, count = _batches(data, training, world)
     held_out = _arrays(validation) if validation is not None else None
-    _check_shapes(model, batches, held_out, training)
-    _check_watch(watch, metrics, held_out)
+    check_shapes(model, batches, held_out, training)
+    check_watch(training, watch, metrics or {}, held_out is not None)
     validate = (lambda: evaluate(model, held_out, training.loss, metrics or {})) if held_out else None
     around = Surroundings(validate=validate, watch=watch, higher=higher, report=report, world=world, samples=count)
-    loop = Loop(step_for(model, training, world), batches, training, around)
-    if folder is not None:
-        remove_stale(Path(folder))
-        about = [key, asdict(training), str(model), watch, higher, count]
-        around.checkpoints = Checkpoints(
-            Path(folder) / "checkpoints", _hash(about, loop.flat.all), training.checkpoint_seconds
-        )
-        around.log = MetricsLog(Path(folder) / "metrics.jsonl")
+    loop = Loop(step_for(model, training, world, axes(batches)), batches, training, around)
     if optimizer_state:
         from_torch_optimizer(loop, model, optimizer_state)
+    if folder is not None:
+        about = [key, asdict(training), str(model), watch, higher, count, *(checksum(d) for d in (batches, held_out))]
+        _keep_in(Path(folder), loop, about)
     counters = _run(loop, model)
     if folder is not None and world.rank == 0:
         save_weights(model, Path(folder) / "model.safetensors")
@@ -94,26 +90,33 @@ def fit(
     return _fitted(model, counters, loop, training, validation is not None)
 
 
+def _keep_in(folder: Path, loop: Loop, about: list[Any]) -> None:
+    """Let the training keep checkpoints and its log in a folder; about: what decides how it comes out, beside its start."""
+    remove_stale(folder)
+    key = _hash(about, loop.flat.all, loop.optimizer.steps, *loop.optimizer.state.values())
+    loop.around.checkpoints = Checkpoints(folder / "checkpoints", key, loop.training.checkpoint_seconds)
+    loop.around.log = MetricsLog(folder / "metrics.jsonl")
+
+
 def _run(loop: Loop, model: nn.Module) -> Counters:
+    """Train, and leave the process as it was found: its threads, its random numbers, no gradients."""
+    threads = torch.get_num_threads()
     model.train()
     try:
-        return loop.run()
+        with torch.random.fork_rng(devices=[]):
+            return loop.run()
     finally:
         model.eval()
+        model.zero_grad(set_to_none=True)
+        torch.set_num_threads(threads)
 
 
-def step_for(model: nn.Module, training: Training, world: World) -> ChainStep | AutogradStep:
+def step_for(model: nn.Module, training: Training, world: World, axes: int = 2) -> ChainStep | AutogradStep:
     """Return the written-out step for a chain of linear layers and activations, the one by autograd for any other model."""
-    links = chain_of(model)
+    links = chain_of(model) if axes == 2 else None
     if links:
         return ChainStep(model, links, training, world.rank)
     return AutogradStep(model, training, world.rank, world.size)
-
-
-def _check_watch(watch: str, metrics: Metrics | None, validation: Arrays | None) -> None:
-    figures = ("validation_loss", *(metrics or {}))
-    if validation and watch not in figures:
-        raise LevshaError(f"watch {watch!r}: is no figure of this training; there are {', '.join(figures)}.")
 
 
 def _fitted(model: nn.Module, c: Counters, loop: Loop, training: Training, validated: bool) -> Fitted:
@@ -134,40 +137,11 @@ def _arrays(data: Arrays | Pair) -> Arrays:
     return data if isinstance(data, Arrays) else Arrays(*data)
 
 
-def _check_shapes(
-    model: nn.Module, batches: ArrayBatches | StreamBatches, validation: Arrays | None, training: Training
-) -> None:
-    """Show the model two samples of each kind of data; LevshaError says what does not fit."""
-    samples = (
-        {"training": next(iter(batches.epoch(0)))[:2]}
-        if isinstance(batches, StreamBatches)
-        else {"training": _first(batches.data)}
-    )
-    samples |= {"validation": _first(validation)} if validation else {}
-    for label, (x, y) in samples.items():
-        model.eval()
-        try:
-            with torch.inference_mode():
-                output = model(x[:2])
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise LevshaError(
-                f"{label} data: the model cannot read inputs of shape (N, {', '.join(map(str, x.shape[1:]))}): {reason}."
-            ) from None
-        check_target(training.loss, output[:1].expand(len(y), *output.shape[1:]) if len(y) > 2 else output, y)
-        find_loss(training.loss).value(output, y[:2])
-
-
-def _first(data: Arrays) -> tuple[Tensor, Tensor]:
-    """The first two inputs, with all targets where they lie in memory."""
-    start = torch.arange(min(2, len(data)))
-    return data.x.take(start), getattr(data.y, "rows", data.y.take(start))
-
-
-def _hash(about: list[Any], weights: Tensor) -> str:
-    """The initial weights stand for the model's seed."""
+def _hash(about: list[Any], *start: Tensor) -> str:
+    """start: the initial weights, which stand for the model's seed, and the optimizer's state."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
-    digest.update(weights.cpu().numpy().tobytes())
+    for tensor in start:
+        digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

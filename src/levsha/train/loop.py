@@ -30,6 +30,7 @@ class Loop:
         self.optimizer = RULES[training.optimizer](self.flat, training)
         self.average = self.flat.all.clone() if training.average else None
         self.best = self.flat.all.clone() if self.around.validate and training.keep == "best" else None
+        self.best_tensors = {name: t.clone() for name, t in step.tensors().items()} if self.best is not None else {}
         self.best_unsaved = False
         self.counters = Counters()
         self.recent: list[tuple[int, Tensor]] = []  # batch of the epoch, loss
@@ -46,6 +47,8 @@ class Loop:
             final = self.best if self.best is not None else self.average
             if final is not None:
                 self.flat.all.copy_(final)
+            if self.best is not None:
+                self.step.load(self.best_tensors)
         return self.counters
 
     def _epoch(self) -> None:
@@ -91,20 +94,20 @@ class Loop:
             self.counters.loss_sum += loss
             self.counters.looks += 1
 
-    def _diverged(self, loss: float, at: int | None = None) -> LevshaError:
-        """The error for a loss that is no number; at: the batch of this epoch, the last one unless it is known."""
+    def _diverged(self, value: float, at: int | None = None, what: str = "the loss") -> LevshaError:
+        """The error for a figure that is no finite number; at: the batch of this epoch, the last one unless it is known."""
         c, t = self.counters, self.training
         at = max(0, c.at - 1) if at is None else at
         describe = getattr(self.batches, "describe", None)
         rows = f" ({describe(c.epoch, at)})" if describe else ""
         return LevshaError(
-            f"training: the loss is {loss} at step {c.done - c.at + at + 1}: epoch {c.epoch + 1}, batch {at + 1} of {len(self.batches)}{rows}. "
+            f"training: {what} is {value} at step {c.done - c.at + at + 1}: epoch {c.epoch + 1}, batch {at + 1} of {len(self.batches)}{rows}. "
             f"Try a lower rate than {t.rate:g}, clip the gradient's norm to 1, or warm up; look at that batch for values that cannot be. {self._last_kept()}"
         )
 
     def _last_kept(self) -> str:
-        saved = sorted(self.around.checkpoints.folder.glob("step-*.safetensors")) if self.around.checkpoints else []
-        return f"The last good checkpoint is {saved[-1]}." if saved else "No checkpoint was written yet."
+        kept = self.around.checkpoints.mine if self.around.checkpoints else []
+        return f"The last good checkpoint is {kept[-1]}." if kept else "No checkpoint was written yet."
 
     def _end_epoch(self) -> None:
         c, t, around = self.counters, self.training, self.around
@@ -146,11 +149,12 @@ class Loop:
     def _judge(self, value: float, epoch: int) -> None:
         c = self.counters
         if not math.isfinite(value):
-            raise self._diverged(value)
+            raise self._diverged(value, what=self.around.watch)
         if c.best is None or (value > c.best if self.around.higher else value < c.best):
             c.best, c.best_epoch, c.waited, self.best_unsaved = value, epoch, 0, True
             if self.best is not None:
                 self.best.copy_(self.flat.all if self.average is None else self.average)
+                self.best_tensors = {name: t.clone() for name, t in self.step.tensors().items()}
         else:
             c.waited += 1
 
@@ -162,10 +166,10 @@ class Loop:
             self.counters.seconds = time.monotonic() - self.started
             saved = self.state()
             if not all(bool(torch.isfinite(t).all()) for t in (self.flat.all, *self.optimizer.state.values())):
-                raise self._diverged(math.nan)
+                raise self._diverged(math.nan, what="a weight or a moment")
             if self.best is not None and self.best_unsaved:
                 best = {"epoch": self.counters.best_epoch, self.around.watch: self.counters.best}
-                checkpoints.save_best(saved.part("best."), best)
+                checkpoints.save_best(saved.part("best.") | self.best_tensors, best)
                 self.best_unsaved = False
             checkpoints.save(saved, {"processes": world.size})
         world.wait()
@@ -180,6 +184,7 @@ class Loop:
         for moment, tensor in self.optimizer.state.items():
             prefixed |= {f"optimizer.{name}.{moment}": view for name, view in flat.split(tensor).items()}
         prefixed |= {f"state.{name}": tensor for name, tensor in self.step.tensors().items()}
+        prefixed |= {f"best_state.{name}": tensor for name, tensor in self.best_tensors.items()}
         return Saved(prefixed | {"optimizer.steps": self.optimizer.steps}, asdict(self.counters))
 
     def load(self, saved: Saved) -> None:
@@ -194,6 +199,7 @@ class Loop:
                 self._fill(tensor, {name: saved.tensors[f"optimizer.{name}.{moment}"] for name in flat.shapes})
             self.optimizer.steps.copy_(saved.tensors["optimizer.steps"])
             self.step.load(saved.part("state."))
+            self.best_tensors = saved.part("best_state.")
         except (KeyError, RuntimeError) as error:
             raise LevshaError(
                 f"{saved.path}: is of another model or optimizer ({error}); train in another folder."

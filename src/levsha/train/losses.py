@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -40,7 +41,13 @@ def _cross_entropy(z: Tensor, y: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         return loss, log_p.exp_().mul_(y.sum(1, keepdim=True)).sub_(y).mul_(scale)
     loss = ATEN.nll_loss_forward(log_p, y, None, SUM, -100)[0].mul_(scale)
     d = log_p.exp_().mul_(scale)
-    return loss, d.scatter_add_(1, y[:, None], d.new_full((len(y), 1), -scale))
+    return loss, d.scatter_add_(1, y.unsqueeze(1), _column(y.size(0), -scale, d.dtype, d.device))
+
+
+@lru_cache(maxsize=8)
+def _column(count: int, value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A constant column (N, 1): the same for every batch of a size."""
+    return torch.full((count, 1), value, dtype=dtype, device=device)
 
 
 def _bce(p: Tensor, y: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -61,7 +68,7 @@ def _bce_value(p: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
 
 def _no_probabilities(p: Tensor, error: RuntimeError) -> Tensor:
     """Return nothing but NaN where a diverged net gave one, so that the training says at which step; else say what is wrong."""
-    low, high = float(p.min()), float(p.max())
+    low, high = p.min().item(), p.max().item()
     if math.isnan(low):
         return p * math.nan
     if 0 <= low <= high <= 1:
@@ -134,9 +141,19 @@ def check_target(name: str, output: Tensor, target: Tensor) -> None:
         raise LevshaError(
             f"loss {name}: {shapes}; both must have the same shape and be floating; for one output that is (N, 1)."
         )
-    elif name.startswith("bce") and len(target) and not 0 <= float(target.min()) <= float(target.max()) <= 1:
+    elif len(target) and (name == "cross_entropy" or name.startswith("bce")):
+        _check_probabilities(name, target)
+
+
+def _check_probabilities(name: str, target: Tensor) -> None:
+    low, high = float(target.min()), float(target.max())
+    if not 0 <= low <= high <= 1:
+        raise LevshaError(f"loss {name}: targets are {low:g} to {high:g}; probabilities are 0 to 1.")
+    if name == "cross_entropy" and (
+        target.ndim < 2 or target.shape[1] < 2 or float((target.sum(1) - 1).abs().max()) > 1e-3
+    ):
         raise LevshaError(
-            f"loss {name}: targets are {float(target.min()):g} to {float(target.max()):g}; probabilities are 0 to 1."
+            f"loss {name}: a row of the {target[0].numel()} targets does not sum to 1; give class numbers (N,), or a probability for each class."
         )
 
 

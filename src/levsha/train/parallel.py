@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,8 @@ def _guarded(work: Callable[[], Any]) -> None:
     try:
         work()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason given"
+        first = (str(error).strip().splitlines() or ["no reason given"])[0]
+        reason = re.sub(r"^\[[^\]]*\] ", "", first).partition(". ")[0]  # without the line of gloo's source
         raise LevshaError(
             f"training: another process of it ended or does not answer ({reason}). What was finished is kept: start the same command again to continue."
         ) from None

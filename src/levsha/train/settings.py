@@ -24,6 +24,7 @@ CHOICES = {
     "schedule": SCHEDULES,
     "sampling": SAMPLINGS,
     "reduction": REDUCTIONS,
+    "keep": ("best", "last"),
 }
 LIMITS = {
     "epochs": (1, 1_000_000), "batch": (0, 1 << 24), "rate": (1e-12, 1000.0), "momentum": (0.0, 0.9999), "alpha": (0.0, 0.99999),

@@ -89,4 +89,4 @@ def _in_words(table: Table, units: Units, result: int) -> str:
     if table.is_classes:
         return table.outputs[result]
     unit = f" {table.output_unit}" if table.output_unit else ""
-    return f"{table.outputs[0]}: {result * units.result_step:g}{unit}"
+    return f"{table.outputs[0]}: {float(units.real(np.array(result))):.10g}{unit}"

@@ -63,17 +63,21 @@ def _units(prepared: Prepared) -> Units:
     room = MARGIN * (counts.max() - counts.min())
     floor = 0 if counts.min() >= 0 else -INT16_MAX
     lo, hi = max(floor, math.floor(counts.min() - room)), min(INT16_MAX, math.ceil(counts.max() + room))
-    return Units(zero.tolist(), [_tidy(s) for s in step], lo, hi, _result_step(prepared))
+    return Units(zero.tolist(), [_tidy(s) for s in step], lo, hi, *_result_units(prepared))
 
 
-def _result_step(prepared: Prepared) -> float:
+def _result_units(prepared: Prepared) -> tuple[float, float]:
+    """The step of the result and what is to be added to it: nothing, unless the target is far from zero for its spread."""
     if prepared.table.is_classes:
-        return 1.0
-    y, std = prepared.table.y_NO[prepared.train], float(prepared.scale.y_std_O.min())
-    step = 10.0 ** math.floor(math.log10(std / FINE / 10))
-    while (np.abs(y).max() + 3 * float(prepared.scale.y_std_O.max())) / step > INT16_MAX:
+        return 1.0, 0.0
+    y, std_O = prepared.table.y_NO[prepared.train], prepared.scale.y_std_O
+    step = 10.0 ** math.floor(math.log10(float(std_O.min()) / FINE / 10))
+    zero, spread = 0.0, 3 * float(std_O.max())
+    if np.abs(y).max() + spread > 100 * step * INT16_MAX / 10:
+        zero = float(np.rint(y.mean() / (1000 * step)) * 1000 * step)
+    while np.abs(y - zero).max() + spread > step * INT16_MAX:
         step *= 10
-    return _tidy(step)
+    return _tidy(step), zero
 
 
 def _tidy(step: float) -> float:
@@ -133,7 +137,13 @@ def _last(
     step = float(z.abs().max()) / LARGEST_LOGIT if classes else units.result_step
     std, mean = prepared.scale.y_std_O, prepared.scale.y_mean_O
     layer = round_layer(
-        weight_OI, scale_O * step_in * std / step, (bias_O * std + mean) / step, reach, -INT16_MAX, INT16_MAX, step
+        weight_OI,
+        scale_O * step_in * std / step,
+        (bias_O * std + mean - units.result_zero) / step,
+        reach,
+        -INT16_MAX,
+        INT16_MAX,
+        step,
     )
     out = "logits" if classes else "result"
     ops: list[Op] = [layer.dense(name, source, INT8, SUM_BITS), layer.requantize(out, name)]

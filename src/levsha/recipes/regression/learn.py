@@ -135,7 +135,7 @@ def _lower(settings: Regression, prepared: Prepared, model: nn.Sequential) -> di
 def integer_answer(graph: Graph, units: Units, x_NI: np.ndarray) -> np.ndarray:
     """Return what the integer net makes of inputs in their units: targets in theirs (N, O), or labels (N,)."""
     values = interpret(graph, {"readings": units.readings(x_NI)})
-    return values["class"][:, 0] if "class" in values else values["result"] * units.result_step
+    return values["class"][:, 0] if "class" in values else units.real(values["result"])
 
 
 def _scatter(settings: Regression, prepared: Prepared) -> dict[str, Any]:

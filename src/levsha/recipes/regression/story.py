@@ -196,7 +196,7 @@ def draw(settings: Regression, table: Table, first: dict[str, Any], found: dict[
 def loss_unit(settings: Regression, table: Table) -> str:
     """Return the name of the loss with what it is measured in."""
     name = settings.train.resolved(table).loss
-    return {"cross_entropy": "cross-entropy, nats", "mse": "mean squared error, variances of the target"}.get(
+    return {"cross_entropy": "cross-entropy, nats", "mse": "MSE of the standardised target"}.get(
         name, name.replace("_", " ")
     )
 

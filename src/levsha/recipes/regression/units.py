@@ -12,17 +12,22 @@ from levsha.data.tables import Table
 
 @dataclass(frozen=True)
 class Units:
-    """What the integers mean: input i = zero[i] + step[i] * reading[i]; target = result_step * result; readings lie in lo..hi."""
+    """What the integers mean: input i = zero[i] + step[i] * reading[i]; target = result_zero + result_step * result; readings lie in lo..hi."""
 
     zero: list[float]
     step: list[float]
     lo: int
     hi: int
     result_step: float
+    result_zero: float = 0.0
 
     def readings(self, x_NI: np.ndarray) -> np.ndarray:
         """Return inputs in their units as readings, clipped to what the net takes."""
         return np.rint((x_NI - np.array(self.zero)) / np.array(self.step)).clip(self.lo, self.hi).astype(np.int64)
+
+    def real(self, result_NO: np.ndarray) -> np.ndarray:
+        """Return results in the target's unit."""
+        return self.result_zero + self.result_step * result_NO
 
     def about(self) -> dict[str, Any]:
         """Return the fields, for a file."""
@@ -41,10 +46,6 @@ class Units:
                     f"Result: the number of the class: {', '.join(f'{k} {name}' for k, name in enumerate(table.outputs))}",
                 ]
             )
-        names = ", ".join(table.outputs)
-        return "\n".join(
-            [
-                *lines,
-                f"Result: {names} in units of {self.result_step:g}{f' {table.output_unit}' if table.output_unit else ''}",
-            ]
-        )
+        unit = f" {table.output_unit}" if table.output_unit else ""
+        added = f", to which {self.result_zero:g} is added" if self.result_zero else ""
+        return "\n".join([*lines, f"Result: {', '.join(table.outputs)} in units of {self.result_step:g}{unit}{added}"])

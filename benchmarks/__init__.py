@@ -1,0 +1,3 @@
+"""Timings and ratios; importing this sets the threads' waiting policy before any benchmark imports torch."""
+
+import levsha.train  # noqa: F401
