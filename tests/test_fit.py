@@ -378,6 +378,12 @@ def test_another_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "the training goes on, but its last bits may differ" in text
 
 
+def test_another_number_of_threads_is_named(tmp_path: Path) -> None:
+    fit_in(tmp_path)
+    with pytest.warns(LevshaWarning, match="threads 1 then, 2 now"):
+        fit_in(tmp_path, replace(OFTEN, threads=2))
+
+
 FULL = """
 import resource, sys
 from dataclasses import replace

@@ -38,11 +38,12 @@ class Resident:
 
     def take(self, index_N: Tensor) -> Tensor:
         """Return the chosen rows, in the same memory for every batch of a size."""
-        room = self.room.get(len(index_N))
+        count = index_N.size(0)  # quicker than len
+        room = self.room.get(count)
         if room is None:
             with torch.inference_mode(False):  # else autograd could not use it in a later training
-                room = self.room[len(index_N)] = self.rows.new_empty(len(index_N), *self.rows.shape[1:])
-        return torch.index_select(self.rows, 0, index_N, out=room)
+                room = self.room[count] = self.rows.new_empty(count, *self.rows.shape[1:])
+        return torch.index_select(self.rows, 0, index_N if self.rows.is_cpu else index_N.to(self.rows.device), out=room)
 
 
 class Mapped:

@@ -62,6 +62,7 @@ def fit(
 ) -> Fitted:
     """Train a model in place and return it.
 
+    model: stays on its device; data goes there, and several processes talk by gloo for a CPU, by NCCL for a GPU.
     data, validation: inputs (N, ...) and targets; memory-mapped arrays stay on the disk. metrics: name -> function of
     outputs and targets of the whole validation set. watch: which figure is best lowest (or highest, with `higher`). folder:
     where checkpoints, metrics.jsonl and model.safetensors go; calling again with the same folder continues there.
@@ -70,32 +71,39 @@ def fit(
     """
     training = training or Training()
     training.check()
-    world = join_world()
+    device = str(next(model.parameters(), torch.empty(0)).device)
+    world = join_world(device)
     batches, count = _batches(data, training, world)
-    held_out = _arrays(validation) if validation is not None else None
+    held_out = _arrays(validation, device) if validation is not None else None
     check_shapes(model, batches, held_out, training)
     check_watch(training, watch, metrics or {}, held_out is not None)
     validate = (lambda: evaluate(model, held_out, training.loss, metrics or {})) if held_out else None
     around = Surroundings(validate=validate, watch=watch, higher=higher, report=report, world=world, samples=count)
     loop = Loop(step_for(model, training, world, axes(batches)), batches, training, around)
-    if optimizer_state:
-        from_torch_optimizer(loop, model, optimizer_state)
+    from_torch_optimizer(loop, model, optimizer_state or {})
     if folder is not None:
-        about = [key, asdict(training), str(model), watch, higher, count, *(checksum(d) for d in (batches, held_out))]
-        _keep_in(Path(folder), loop, about)
+        _keep_in(Path(folder), loop, [key, str(model), *(checksum(d) for d in (batches, held_out))])
     counters = _run(loop, model)
     if folder is not None and world.rank == 0:
         save_weights(model, Path(folder) / "model.safetensors")
     world.wait()
-    return _fitted(model, counters, loop, training, validation is not None)
+    best = counters.best_epoch if held_out and training.keep == "best" else counters.epoch
+    return Fitted(model, counters.history, best, counters.seconds, to_torch_optimizer(loop, model))
+
+
+def _deciding(training: Training) -> dict[str, Any]:
+    """The settings that decide how a training comes out; another number of threads only gets a warning."""
+    return {name: value for name, value in asdict(training).items() if name not in ("threads", "checkpoint_seconds")}
 
 
 def _keep_in(folder: Path, loop: Loop, about: list[Any]) -> None:
     """Let the training keep checkpoints and its log in a folder; about: what decides how it comes out, beside its start."""
     remove_stale(folder)
+    around = loop.around
+    about = [*about, _deciding(loop.training), around.watch, around.higher, around.samples]
     key = _hash(about, loop.flat.all, loop.optimizer.steps, *loop.optimizer.state.values())
-    loop.around.checkpoints = Checkpoints(folder / "checkpoints", key, loop.training.checkpoint_seconds)
-    loop.around.log = MetricsLog(folder / "metrics.jsonl")
+    around.checkpoints = Checkpoints(folder / "checkpoints", key, loop.training.checkpoint_seconds)
+    around.log = MetricsLog(folder / "metrics.jsonl")
 
 
 def _run(loop: Loop, model: nn.Module) -> Counters:
@@ -119,22 +127,17 @@ def step_for(model: nn.Module, training: Training, world: World, axes: int = 2) 
     return AutogradStep(model, training, world.rank, world.size)
 
 
-def _fitted(model: nn.Module, c: Counters, loop: Loop, training: Training, validated: bool) -> Fitted:
-    best = c.best_epoch if validated and training.keep == "best" else c.epoch
-    return Fitted(model, c.history, best, c.seconds, to_torch_optimizer(loop, model))
-
-
 def _batches(
     data: Arrays | Pair | Stream, training: Training, world: World
 ) -> tuple[ArrayBatches | StreamBatches, int]:
     if isinstance(data, Stream):
         return StreamBatches(data, training, world.rank, world.size), data.steps_an_epoch * training.batch
-    arrays = _arrays(data)
+    arrays = _arrays(data, world.device)
     return ArrayBatches(arrays, training, world.rank, world.size), len(arrays)
 
 
-def _arrays(data: Arrays | Pair) -> Arrays:
-    return data if isinstance(data, Arrays) else Arrays(*data)
+def _arrays(data: Arrays | Pair, device: str) -> Arrays:
+    return data if isinstance(data, Arrays) else Arrays(*data, device=device)
 
 
 def _hash(about: list[Any], *start: Tensor) -> str:
@@ -160,7 +163,7 @@ def evaluate(model: nn.Module, data: Arrays, loss: str, metrics: Metrics) -> dic
     outputs, targets = zip(
         *((predict(model, data.x.take(part)), data.y.take(part).clone()) for part in parts), strict=True
     )
-    output, target = torch.cat(outputs), torch.cat(targets)
+    output, target = torch.cat(outputs).cpu(), torch.cat(targets).cpu()
     found = {"validation_loss": float(find_loss(loss).value(output, target))}
     return found | {name: float(metric(output, target)) for name, metric in metrics.items()}
 

@@ -27,6 +27,8 @@ class Loop:
         self.step, self.batches, self.training = step, batches, training
         self.around = around or Surroundings()
         self.flat = step.flat
+        for tensor in (self.flat.all, *step.tensors().values()):
+            self.around.world.copy(tensor)  # the processes may have drawn different initial weights
         self.optimizer = RULES[training.optimizer](self.flat, training)
         self.average = self.flat.all.clone() if training.average else None
         self.best = self.flat.all.clone() if self.around.validate and training.keep == "best" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import os
 import re
@@ -38,6 +39,11 @@ class World:
         _guarded(lambda: distributed.broadcast(tensor, 0))
         return tensor.tolist()
 
+    def copy(self, tensor: Tensor) -> None:
+        """Replace a tensor by that of process 0."""
+        if self.size > 1:
+            _guarded(lambda: distributed.broadcast(tensor, 0))
+
     def wait(self) -> None:
         """Return when all processes have come here."""
         if self.size > 1:
@@ -66,9 +72,10 @@ def asked_for() -> bool:
 def join_world(device: str = "cpu") -> World:
     """Return the processes that torchrun started, connected; this one alone where there is no torchrun."""
     if not asked_for():
-        return ALONE
+        return World(device=device)
     if not distributed.is_initialized():
         _guarded(lambda: distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=WAIT))
+        atexit.register(leave_world)  # a connection left open can abort the interpreter as it ends
     return World(distributed.get_rank(), distributed.get_world_size(), device)
 
 
