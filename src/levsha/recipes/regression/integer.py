@@ -28,6 +28,7 @@ INPUT_TOP, SIGNED_TOP = 127, 127
 FINE = 100  # at least so many steps to a standard deviation of an input, ten times as many of the target
 MARGIN = 0.25  # of the span seen in training, on both sides, is still a valid reading
 LARGEST_LOGIT = 16_000
+INPUT_PERCENTILE, PERCENTILE = 99.9, 99.95  # what lies beyond is clipped: the steps of all the rest get finer
 
 
 def lower_net(model: nn.Sequential, prepared: Prepared) -> tuple[Graph, Units]:
@@ -86,7 +87,7 @@ def _tidy(step: float) -> float:
 
 def _standardise(prepared: Prepared, units: Units, x: Tensor) -> tuple[IntegerLayer, float]:
     """Readings -> int8: what the net was trained on, a reading's mean and spread taken out."""
-    step = max(1e-6, float(x.abs().max()) / INPUT_TOP)
+    step = max(1e-6, float(np.percentile(np.abs(x.numpy()), INPUT_PERCENTILE)) / INPUT_TOP)
     scale = prepared.scale
     factor = np.array(units.step) / (scale.x_std_I * step)
     offset = (np.array(units.zero) - scale.x_mean_I) / (scale.x_std_I * step)
@@ -114,10 +115,10 @@ def _hidden(
     with torch.inference_mode():
         h = activation(z)
     if isinstance(activation, nn.ReLU):
-        step = max(1e-9, float(h.max())) / TOP
+        step = max(1e-9, float(np.percentile(h.numpy(), PERCENTILE))) / TOP
         layer = round_layer(weight_OI, scale_O * step_in / step, bias_O / step, reach, 0, TOP, step)
         return [layer.dense(name, source, INT8, SUM_BITS), layer.requantize(f"act{name[2:]}", name)], step, TOP, h
-    low, high = float(z.min()), float(z.max())
+    low, high = np.percentile(z.numpy(), (100 - PERCENTILE, PERCENTILE)).tolist()
     width = max(1e-9, high - low) / (TABLE - 1)
     layer = round_layer(weight_OI, scale_O * step_in / width, (bias_O - low) / width, reach, 0, TABLE - 1, width)
     with torch.inference_mode():
