@@ -18,6 +18,7 @@ from torch import nn
 
 import levsha.files
 import levsha.train.log
+from levsha.files import remove_stale
 from levsha.formats import FORMATS
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.files import save_mlp
@@ -111,6 +112,7 @@ class Batches:
 
 
 def run_norm(folder: Path) -> None:
+    remove_stale(folder)  # as a run does that starts to write
     start = estimate_norm(init_mlp([40, 120, 80, 3], 0), x)
     schedule = Schedule(epochs=25, rate=5e-3, dropout=0.1, average=0.9)
     quantisation = Quantisation(FORMATS["ternary"], 63)

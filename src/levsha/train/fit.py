@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,24 @@ def fit(
     """
     training = training or Training()
     training.check()
+    with _process_as_found(training.threads):
+        return _fit(
+            model, data, validation, training, folder, metrics or {}, watch, higher, optimizer_state, report, key
+        )
+
+
+def _fit(
+    model: nn.Module, data: Arrays | Pair | Stream, validation: Arrays | Pair | None, training: Training, folder: Path | str | None,
+    metrics: Metrics, watch: str, higher: bool, optimizer_state: Mapping[str, Any] | None,
+    report: Callable[[Progress], None] | None, key: str,
+) -> Fitted:  # fmt: skip
     device = str(next(model.parameters(), torch.empty(0)).device)
     world = join_world(device)
     batches, count = _batches(data, training, world)
     held_out = _arrays(validation, device) if validation is not None else None
     check_shapes(model, batches, held_out, training)
-    check_watch(training, watch, metrics or {}, held_out is not None)
-    validate = (lambda: evaluate(model, held_out, training.loss, metrics or {})) if held_out else None
+    check_watch(training, watch, metrics, held_out is not None)
+    validate = (lambda: evaluate(model, held_out, training.loss, metrics)) if held_out else None
     around = Surroundings(validate=validate, watch=watch, higher=higher, report=report, world=world, samples=count)
     loop = Loop(step_for(model, training, world, axes(batches)), batches, training, around)
     from_torch_optimizer(loop, model, optimizer_state or {})
@@ -106,17 +118,25 @@ def _keep_in(folder: Path, loop: Loop, about: list[Any]) -> None:
     around.log = MetricsLog(folder / "metrics.jsonl")
 
 
-def _run(loop: Loop, model: nn.Module) -> Counters:
-    """Train, and leave the process as it was found: its threads, its random numbers, no gradients."""
-    threads = torch.get_num_threads()
-    model.train()
+@contextmanager
+def _process_as_found(threads: int) -> Iterator[None]:
+    """Work with so many threads, and leave the process its own number of them and its random numbers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(devices=[]):
-            return loop.run()
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(loop: Loop, model: nn.Module) -> Counters:
+    model.train()
+    try:
+        return loop.run()
     finally:
         model.eval()
         model.zero_grad(set_to_none=True)
-        torch.set_num_threads(threads)
 
 
 def step_for(model: nn.Module, training: Training, world: World, axes: int = 2) -> ChainStep | AutogradStep:

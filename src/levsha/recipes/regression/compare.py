@@ -31,7 +31,7 @@ def trainings(training: Training) -> dict[str, Training]:
         centered=False,
     )
     return {
-        "gd": replace(plain, optimizer="sgd", batch=0, rate=0.05, epochs=GD_EPOCHS * plain.epochs),
+        "gd": replace(plain, optimizer="sgd", batch=0, rate=0.03, epochs=GD_EPOCHS * plain.epochs),
         "sgd": replace(plain, optimizer="sgd", rate=0.05),
         "momentum": replace(plain, optimizer="sgd", momentum=0.9, rate=0.01),
         "rmsprop": replace(plain, optimizer="rmsprop", rate=3e-4),
