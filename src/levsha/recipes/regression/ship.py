@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from levsha.recipes.regression.units import Units
 from levsha.store import graph_hash
 from levsha.targets import TARGETS, Target, Uno
 from levsha.targets.uno import CLOCK_HZ, RAM_BYTES
-from levsha.targets.uno.sensor import ask_sensor, build_sensor, save_sensor
+from levsha.targets.uno.sensor import ask_sensor, build_sensor, save_sensor, sensor_firmware
 
 SHIP_VERSION = 1  # raise it when a row would come out differently from the same net
 TYPED = 40  # test samples typed into the chip to measure it
@@ -45,20 +46,18 @@ def ship(
 ) -> dict[str, Any]:
     """Build, check and measure the integer net for the recipe's target; a row that is up to date is read."""
     target, kept = TARGETS[settings.target], settings.out / "measurements" / f"{name}.json"
-    decides = [
+    sources = sensor_firmware(graph, _title(table, name))  # they change with the net and with the emitter
+    parts = [
         SHIP_VERSION,
         graph_hash(graph),
-        units.about(),
-        settings.target,
+        sources,
+        units.describe(table),
+        target.name,
         settings.vectors,
         settings.seed,
-        target.missing(),
     ]
-    decides += [
-        tool_versions(target),
-        [path.read_text() for path in sorted(Path(__file__).parents[2].glob("emit/*.*"))],
-    ]
-    decides = [digest_text(json.dumps(decides, sort_keys=True))]
+    parts += [target.missing(), tool_versions(target)]
+    decides = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     row = read_kept(kept)
     if row.get("decides") != decides or not _still_there(settings.out, name, target, row):
         row = _ship(settings, table, graph, units, name, say) | {"decides": decides}
@@ -66,11 +65,8 @@ def ship(
     return row
 
 
-def digest_text(text: str) -> str:
-    """Return the SHA-256 of a text."""
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()
+def _title(table: Table, name: str) -> str:
+    return f"regression {name}: {table.name}"
 
 
 def _still_there(out: Path, name: str, target: Target, row: dict[str, Any]) -> bool:
@@ -108,7 +104,7 @@ def _ship_firmware(
     say: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip
     say("building")
-    title = f"regression {name}: {table.name}"
+    title = _title(table, name)
     firmware = build_sensor(graph, title, scratch)
     row: dict[str, Any] = {"flash_bytes": firmware.flash_bytes, "fits": False}
     if firmware.excess or firmware.static_bytes + STACK_ROOM > RAM_BYTES:
