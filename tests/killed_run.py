@@ -23,6 +23,7 @@ from levsha.formats import FORMATS
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.files import save_mlp
 from levsha.train.fit import fit
+from levsha.train.log import MetricsLog
 from levsha.train.mlp import Quantisation, calibrate, estimate_norm, init_mlp
 from levsha.train.norm_step import train
 from levsha.train.schedule import Schedule
@@ -118,7 +119,13 @@ def run_norm(folder: Path) -> None:
     quantisation = Quantisation(FORMATS["ternary"], 63)
     checkpoints = Checkpoints(folder / "checkpoints", "key", seconds=0.0)
     mlp, history = train(
-        calibrate(start, x, 63, 99), Batches(), schedule, quantisation, seed=3, checkpoints=checkpoints
+        calibrate(start, x, 63, 99),
+        Batches(),
+        schedule,
+        quantisation,
+        seed=3,
+        checkpoints=checkpoints,
+        log=MetricsLog(folder / "metrics.jsonl"),
     )
     save_mlp(estimate_norm(mlp, x, quantisation), folder / "model.safetensors", {"loss": history})
 

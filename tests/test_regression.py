@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,15 +13,7 @@ import numpy as np
 import pytest
 
 from levsha.cli import main
-from levsha.data.tables import load_table
-from levsha.evidence.check import compare
-from levsha.recipes.regression.integer import lower_net
-from levsha.recipes.regression.kept import keep_table, kept_table
-from levsha.recipes.regression.learn import integer_answer, score, train_net
-from levsha.recipes.regression.net import Prepared, build_mlp, parameters
-from levsha.recipes.regression.settings import ACTIVATIONS, Regression, TableTraining
-from levsha.recipes.regression.ship import check_vectors
-from levsha.run import Run
+from levsha.recipes.regression.net import build_mlp
 from levsha.targets import TARGETS
 
 BRIEF = [
@@ -56,36 +49,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("regression") / "run"
     assert main(run_words(out)) == 0
     return out
-
-
-def test_parameters_of_the_lesson() -> None:
-    assert parameters(build_mlp([784, 512, 256, 128, 32, 10], "relu", 0)) == 570_602
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("data", ["gravity", "digits"])
-def test_every_activation_becomes_exact_integers(activation: str, data: str, tmp_path: Path, need) -> None:
-    """Host and chip equal the interpreter on every vector; the integers lose little against the float net they come from."""
-    need(TARGETS["uno"])
-    table = load_table(data, samples=1000, noise=2.0, seed=0)
-    training = TableTraining(epochs=40, batch=32, rate=5e-3)
-    settings = Regression(
-        out=tmp_path, data=data, samples=1000, activation=activation, train=training, sensor_hidden=(16, 10)
-    )
-    prepared = Prepared(table, 0)
-    model = train_net(settings, prepared, "sensor").model
-    graph, units = lower_net(model, prepared)  # type: ignore[arg-type]
-    vectors = check_vectors(table, units, 200, seed=1)
-    for target in TARGETS.values():
-        (tmp_path / target.name).mkdir()
-        outcome = compare(graph, target.run(graph, vectors, tmp_path / target.name), vectors)
-        assert (outcome.vectors, outcome.mismatches) == (200, 0)
-    x = table.x_NI[prepared.test]
-    inputs = prepared.inputs(prepared.test)
-    by_float = score(prepared, prepared.test, prepared.real(model(inputs).detach()))
-    by_integer = score(prepared, prepared.test, integer_answer(graph, units, x))
-    figure, floor, loss = ("r2", 0.45, 0.06) if data == "gravity" else ("accuracy", 85, 4)
-    assert by_float[figure] > floor and by_integer[figure] > by_float[figure] - loss
 
 
 def test_a_run_ends_in_its_table_and_pictures(finished: Path) -> None:
@@ -173,6 +136,60 @@ def test_compare_draws_every_optimizer(tmp_path: Path, capsys: pytest.CaptureFix
     assert list(curves) == ["gd", "sgd", "adam"] and (tmp_path / "run/compare.png").stat().st_size > 5000
     assert curves["gd"]["steps"] == list(range(1, 13)), "a pass of gradient descent is one iteration"
     assert all(np.diff(curve["seconds"]).min() > 0 for curve in curves.values())
+    capsys.readouterr()
+    assert main(run_words(tmp_path / "run", "--compare", "adam,momentum,gd", "--train.epochs", "3")) == 0
+    again = json.loads((tmp_path / "run/compare.json").read_text())
+    assert list(again) == ["adam", "momentum", "gd", "sgd"] and all(again[name] == curves[name] for name in curves)
+    assert "and read: adam, gd\n" in capsys.readouterr().out
+    assert main(run_words(tmp_path / "run", "--compare", "gd", "--train.epochs", "2")) == 0
+    assert list(json.loads((tmp_path / "run/compare.json").read_text())) == ["gd"], "other settings: made again"
+
+
+def test_compare_is_refused_under_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "without torchrun" in refused(run_words(tmp_path / "o", "--compare", "gd"), capsys)
+    assert not (tmp_path / "o").exists()
+
+
+def test_other_settings_replace_results_and_mistakes_do_not(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    refused(run_words(out, "--train.loss", "bce"), capsys)
+    refused(run_words(out, "--noise", "9", "--train.sampling", "weighted"), capsys)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    weights = out / "training/split-0/baseline/model.safetensors"
+    for damaged in (b"x" * 20, before[out / "training/split-0/sensor/model.safetensors"]):
+        weights.write_bytes(damaged)
+        assert "make it again with levsha run regression" in refused(["explain", str(out)], capsys)
+    weights.write_bytes(before[weights])
+    brief = ("--train.epochs", "1", "--hidden", "8")
+    assert main(["train", *run_words(out, *brief)[1:]]) == 0
+    assert "they are replaced" in capsys.readouterr().out and not (out / "results.json").exists()
+    assert "is no finished run" in refused(["ask", str(out), "--values", "1"], capsys)
+
+
+def test_a_command_needs_no_torch_to_refuse(tmp_path: Path) -> None:
+    code = (
+        "import sys; from levsha.cli import main; "
+        f"main({run_words(tmp_path / 'o', '--train.batch', '9999')!r}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_a_live_pipe_gets_each_answer_at_once(finished: Path) -> None:
+    words = [sys.executable, "-m", "levsha.cli", "ask", str(finished)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdin and process.stdout
+        for _ in range(2):
+            process.stdin.write("2 3 5 8 20 40 42 21 9 5 3 2\n")
+            assert process.stdout.readline().startswith("depth: ")
+        process.stdin.close()
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -191,12 +208,15 @@ def test_compare_draws_every_optimizer(tmp_path: Path, capsys: pytest.CaptureFix
         (["--data", "none.csv"], "none.csv: cannot be read"),
         (["--hidden", "0"], "--hidden: is 0; give one or more layers"),
         (["--target", "uno2"], "target 'uno2': unknown"),
-        (["--train.loss", "cross_entropy"], "loss cross_entropy"),
+        (["--train.loss", "cross_entropy"], "--train.loss: is cross_entropy, but the targets of gravity are standardised numbers"),
+        (["--train.loss", "bce"], "allowed are auto, mse, l1, smooth_l1"),
+        (["--data", "digits", "--train.loss", "mse"], "of digits are class labels; allowed are auto, cross_entropy"),
+        (["--train.sampling", "weighted"], "Arrays(x, y, weights)"),
     ],
 )  # fmt: skip
 def test_bad_flags(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said in refused(run_words(tmp_path / "o", *words), capsys)
-    assert not (tmp_path / "o/results.json").exists()
+    assert not (tmp_path / "o").exists(), "all is checked before anything is written"
 
 
 def test_a_diverging_training_says_what_to_try(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +224,12 @@ def test_a_diverging_training_says_what_to_try(tmp_path: Path, capsys: pytest.Ca
         run_words(tmp_path / "o", "--train.rate", "900", "--train.optimizer", "sgd", "--train.schedule", "constant"),
         capsys,
     )
-    assert "at step" in error and "batch" in error and "Try a lower rate than 900" in error
+    assert (
+        error.startswith("levsha: split-0 baseline: ")
+        and "at step" in error
+        and "batch" in error
+        and "Try a lower rate than 900" in error
+    )
 
 
 def test_commands_of_other_recipes_and_wrong_values_are_refused(
@@ -216,14 +241,6 @@ def test_commands_of_other_recipes_and_wrong_values_are_refused(
     assert "3 numbers; the net reads 12" in refused(["ask", str(finished), "--values", "1", "2", "3"], capsys)
     assert "it was trained on nothing beyond" in refused(["ask", str(finished), "--values", *["99999"] * 12], capsys)
     assert "--output: is 7; allowed are 0 to 0" in refused(["explain", str(finished), "--output", "7"], capsys)
-
-
-def test_the_kept_table_is_the_table(tmp_path: Path) -> None:
-    for name in ("gravity", "digits", "diabetes"):
-        table = load_table(name, samples=50, noise=1.0, seed=3)
-        keep_table(table, tmp_path)
-        kept = kept_table(Run(tmp_path))
-        assert kept.digest == table.digest and kept.features == table.features and kept.image == table.image
 
 
 def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

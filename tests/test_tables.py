@@ -102,7 +102,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(LevshaError, match=r"'gravitty'.*gravity, diabetes, digits"):
         load_table("gravitty", 100, 0.0, 0)
     for name in TABLES:
-        with pytest.raises(LevshaError, match="--target: is 'age'"):
+        with pytest.raises(LevshaError, match="--target-column: is 'age'"):
             load_table(name, 100, 0.0, 0, "age")
     for samples, noise, seed, flag in [(19, 0.0, 0, "samples"), (99, float("nan"), 0, "noise"), (99, 0.0, -1, "seed")]:
         with pytest.raises(LevshaError, match=f"--{flag}: is"):
@@ -193,7 +193,7 @@ def test_bad_files_say_what(tmp_path: Path) -> None:
         read(tmp_path, GOOD.encode().replace(b"1,1,1", b"\xe9", 1))
     with pytest.raises(LevshaError, match="zero byte"):
         read(tmp_path, GOOD.encode("utf-16"))
-    with pytest.raises(LevshaError, match="no column 'z' for --target; its columns are a, b, y"):
+    with pytest.raises(LevshaError, match="no column 'z' for --target-column; its columns are a, b, y"):
         read(tmp_path, GOOD, "z")
 
 

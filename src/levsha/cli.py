@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from levsha.errors import LevshaError, LevshaWarning
+from levsha.errors import LevshaError, show_warnings_in_a_line
 
 HELP = """usage: levsha COMMAND ...
 
@@ -32,7 +31,7 @@ levsha COMMAND --help explains each; levsha --version."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 0, 1 for a mismatch, 2 for a mistake of the user, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = _show_warning
+    show_warnings_in_a_line()
     try:
         return _dispatch(words)
     except LevshaError as error:
@@ -44,11 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away, as head does
         return 0
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **_: Any) -> None:
-    label = "warning" if category is LevshaWarning else f"warning ({category.__name__})"
-    print(f"levsha: {label}: {message}", file=sys.stderr)
 
 
 def _dispatch(words: list[str]) -> int:

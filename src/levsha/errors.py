@@ -1,5 +1,6 @@
 """The one exception for a mistake the user can mend."""
 
+import sys
 import warnings
 
 
@@ -24,6 +25,16 @@ def check_range(flag: str, value: float, low: float, high: float) -> None:
 
 class LevshaWarning(UserWarning):
     """Something the user should know of and that stops nothing."""
+
+
+def show_warnings_in_a_line() -> None:
+    """Show every warning of this process as one line on standard error, without the line of code it came from."""
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        label = "warning" if category is LevshaWarning else f"warning ({category.__name__})"
+        print(f"levsha: {label}: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
 
 
 def warn(text: str) -> None:

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, show_warnings_in_a_line
 
+WIDE = 110  # columns of text from which there is room for a longer bar
 LINE_SECONDS = 10.0  # between two lines of one job where there is no terminal
 _say_queue: Any = None
 
@@ -98,6 +100,7 @@ def run_here(jobs: Sequence[Job], console: Console) -> list[Any]:
 def _start(channel: Any, scratch: str) -> None:
     global _say_queue
     _say_queue = channel
+    show_warnings_in_a_line()
     tempfile.tempdir = scratch  # the parent removes it, however this process ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -116,15 +119,15 @@ class _Watch:
         self.jobs, self.console = jobs, console
         self.shown: dict[str, tuple[str, float, str]] = {}
         self.stopped = False
+        text = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         columns = (
-            TextColumn("{task.description:<22}"),
-            BarColumn(24),
-            TextColumn("{task.fields[text]:<44}"),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(10 if console.width < WIDE else 24),
             TextColumn("ETA"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}", table_column=text),
         )
-        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal, expand=True)
         self.tasks = {
             job.name: self.progress.add_task(job.name, total=job.steps, text="waiting", start=False) for job in jobs
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from levsha.errors import LevshaError
 
+FINGERPRINT_ROWS = 4096
+
 
 class Rows(Protocol):
     """A table of rows that can be picked by number."""
@@ -23,6 +26,10 @@ class Rows(Protocol):
 
     def take(self, index_N: Tensor) -> Tensor:
         """Return the chosen rows; the next call may overwrite them."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of the rows, by which other data is told from the same."""
         ...
 
 
@@ -45,6 +52,10 @@ class Resident:
                 room = self.room[count] = self.rows.new_empty(count, *self.rows.shape[1:])
         return torch.index_select(self.rows, 0, index_N if self.rows.is_cpu else index_N.to(self.rows.device), out=room)
 
+    def fingerprint(self) -> str:
+        """Return a hash of all rows."""
+        return hashlib.sha256(self.rows.cpu().numpy().data).hexdigest()
+
 
 class Mapped:
     """Rows of a memory-mapped array, read from its file one by one: memory stays flat however large the file is.
@@ -66,6 +77,14 @@ class Mapped:
         """Return a copy of the chosen rows."""
         rows = self.array[index_N.numpy()] if self.file is None else self._read(self.file, index_N.tolist())
         return torch.from_numpy(rows).to(self.device, self.dtype)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the number of rows and of some of them, evenly spread: the whole file may be too much to read."""
+        chosen = torch.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_ROWS), dtype=torch.float64).long()
+        digest = hashlib.sha256(str(len(self)).encode())
+        for part in chosen.split(256):
+            digest.update(self.take(part).cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     def _read(self, file: int, index: list[int]) -> np.ndarray:
         size, start, stride = self.row_bytes, self.start, self.array.strides[0]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from levsha.errors import LevshaError
+
+WHOLE = 1 << 20  # up to so many rows an epoch's order is made at once
+BLOCK = 1 << 16  # beyond, so many positions at a time
+MASK64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
@@ -41,6 +46,66 @@ def order(sampling: str, count: int, seed: int, epoch: int, weights: Tensor | No
     reach = weights.double().cumsum(0)
     drawn = torch.rand(count, generator=generator, dtype=torch.float64) * reach[-1]
     return torch.searchsorted(reach, drawn, right=True).clamp_(max=count - 1)
+
+
+class Order:
+    """The order of an epoch, part by part: memory does not grow with the rows where there are more than `WHOLE`."""
+
+    def __init__(self, sampling: str, count: int, seed: int, epoch: int, weights: Tensor | None = None) -> None:
+        self.sampling, self.count, self.seed, self.epoch = sampling, count, seed, epoch
+        self.whole = order(sampling, count, seed, epoch, weights) if count <= WHOLE else None
+        self.reach = weights.double().cumsum(0) if weights is not None and self.whole is None else None
+        self.block, self.made = -1, torch.empty(0, dtype=torch.int64)
+
+    def part(self, start: int, stop: int) -> Tensor:
+        """Return the row numbers at the positions start to stop."""
+        stop = min(stop, self.count)
+        if self.whole is not None:
+            return self.whole[start:stop]
+        blocks = range(start // BLOCK, -(-stop // BLOCK))
+        pieces = [self._block(k)[max(0, start - k * BLOCK) : stop - k * BLOCK] for k in blocks]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _block(self, number: int) -> Tensor:
+        if number != self.block:
+            self.block, self.made = number, self._make(number * BLOCK, min(self.count, (number + 1) * BLOCK))
+        return self.made
+
+    def _make(self, start: int, stop: int) -> Tensor:
+        if self.sampling == "without_replacement":
+            key = step_seed(self.seed, self.epoch)
+            return torch.from_numpy(permute(np.arange(start, stop, dtype=np.uint64), self.count, key).astype(np.int64))
+        generator = torch.Generator().manual_seed(step_seed(step_seed(self.seed, self.epoch) & 0xFFFF_FFFF, start))
+        if self.reach is None:
+            return torch.randint(self.count, (stop - start,), generator=generator)
+        drawn = torch.rand(stop - start, generator=generator, dtype=torch.float64) * self.reach[-1]
+        return torch.searchsorted(self.reach, drawn, right=True).clamp_(max=self.count - 1)
+
+
+def permute(at_N: np.ndarray, count: int, key: int) -> np.ndarray:
+    """Return where a pseudorandom permutation of 0..count-1 sends positions (N,), of uint64.
+
+    A Feistel network of eight rounds over the next power of four; a position that falls outside is sent on until it is inside
+    (cycle walking; Black and Rogaway 2002).
+
+    >>> sorted(permute(np.arange(5, dtype=np.uint64), 5, key=7).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
+    x_N = _feistel(at_N, half, key)
+    while (outside := x_N >= count).any():
+        x_N[outside] = _feistel(x_N[outside], half, key)
+    return x_N
+
+
+def _feistel(x_N: np.ndarray, half: np.uint64, key: int) -> np.ndarray:
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    left, right = x_N >> half, x_N & mask
+    for k in range(8):
+        mixed = (right + np.uint64((key + k * 0x9E37_79B9_7F4A_7C15) & MASK64)) * np.uint64(0xBF58_476D_1CE4_E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0x94D0_49BB_1331_11EB)
+        left, right = right, left ^ ((mixed ^ (mixed >> np.uint64(32))) & mask)
+    return (left << half) | right
 
 
 def check_weights(weights: Tensor, count: int) -> None:

@@ -134,7 +134,9 @@ def load_table(source: str, samples: int = 4000, noise: float = 2.0, seed: int =
     if source not in TABLES:
         raise LevshaError(f"{source!r}: is no table; there are {', '.join(TABLES)}, or give the path of a .csv file.")
     if target is not None:
-        raise LevshaError(f"--target: is {target!r}, but {source} has a target of its own; leave --target out.")
+        raise LevshaError(
+            f"--target-column: is {target!r}, but {source} has a target of its own; leave --target-column out."
+        )
     return TABLES[source](samples, noise, seed)
 
 
@@ -155,7 +157,9 @@ def _read_csv(path: Path, target: str | None) -> Table:
     at = len(columns) - 1
     if target is not None:
         if target not in columns:
-            raise LevshaError(f"{path}: has no column {target!r} for --target; its columns are {', '.join(columns)}.")
+            raise LevshaError(
+                f"{path}: has no column {target!r} for --target-column; its columns are {', '.join(columns)}."
+            )
         at = columns.index(target)
     if len(rows) <= FEWEST_ROWS:
         raise LevshaError(f"{path}: has {len(rows) - 1} rows below the header; at least {FEWEST_ROWS} are needed.")
@@ -163,7 +167,7 @@ def _read_csv(path: Path, target: str | None) -> Table:
     x_NI, y_NO = np.delete(values_NC, at, 1), values_NC[:, at : at + 1].copy()
     if y_NO.min() == y_NO.max():
         found = f"column {at + 1} {columns[at]!r}, the target, is {y_NO[0, 0]:g} in every row"
-        raise LevshaError(f"{path}: {found}: nothing to learn; name another column with --target.")
+        raise LevshaError(f"{path}: {found}: nothing to learn; name another column with --target-column.")
     features = columns[:at] + columns[at + 1 :]
     about = f"The file {path.name}: {len(y_NO)} rows of {len(features)} inputs and the target {columns[at]}."
     return Table(path.name, about, x_NI, y_NO, features, ("",) * len(features), (columns[at],), "")

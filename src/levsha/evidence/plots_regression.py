@@ -100,7 +100,7 @@ def draw_comparison(curves: Mapping[str, Mapping[str, Sequence[float]]], unit: s
 
 
 def draw_bars(names: Sequence[str], mean_I: np.ndarray, size_I: np.ndarray, title: str, unit: str, path: Path) -> None:
-    """Draw the mean gradient and the mean size of the gradient by each input, the largest first where order says nothing."""
+    """Draw the mean gradient and the mean size of the gradient by each input, in the order given."""
     figure, panels = new_figure(1, 1, (7.6, 1.4 + 0.32 * len(names)))
     axes, at = panels.flat[0], np.arange(len(names))
     axes.barh(at, size_I, height=0.72, color="#d9dee7", label="mean of |gradient|")

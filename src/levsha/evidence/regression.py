@@ -8,12 +8,16 @@ import numpy as np
 def r_squared(reference_NO: np.ndarray, approximated_NO: np.ndarray) -> float:
     """Return the coefficient of determination: 1 is exact, 0 is as good as the mean; over several outputs their mean.
 
+    A target that is constant in the reference counts 1 where every value is met exactly, else 0.
+
     >>> r_squared(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [2.0]]))
     0.5
     """
     rest = ((reference_NO - approximated_NO) ** 2).sum(0)
     spread = ((reference_NO - reference_NO.mean(0)) ** 2).sum(0)
-    return float(np.mean(1 - rest / np.maximum(spread, 1e-300)))
+    constant = (reference_NO.min(0) == reference_NO.max(0)) | (spread == 0)
+    share = np.divide(rest, spread, out=(rest > 0).astype(np.float64), where=~constant)
+    return float(np.mean(1 - share))
 
 
 def rmse(reference_NO: np.ndarray, approximated_NO: np.ndarray) -> float:

@@ -33,7 +33,8 @@ class AutogradStep:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the rest of the model's state_dict: buffers such as running statistics, and frozen parameters."""
-        return {name: t for name, t in self.model.state_dict().items() if name not in self.flat.shapes}
+        mine = self.flat.all.untyped_storage().data_ptr()  # where a second name of a shared parameter points as well
+        return {name: t for name, t in self.model.state_dict().items() if t.untyped_storage().data_ptr() != mine}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
@@ -43,7 +44,9 @@ class AutogradStep:
     def __call__(self, batch: Batch, done: int) -> Tensor:
         """Fill the gradients and return the loss."""
         x, y, whole = batch
-        torch.default_generator.manual_seed(step_seed(self.training.seed, done, 1 + self.rank))
+        (torch.default_generator.manual_seed if self.flat.all.is_cpu else torch.manual_seed)(
+            step_seed(self.training.seed, done, 1 + self.rank)
+        )
         self.flat.grad.zero_()
         with torch.enable_grad():
             output = self.model(x)

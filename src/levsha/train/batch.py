@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from levsha.data.rows import Resident, as_rows
-from levsha.data.sampling import check_weights, order, step_seed
+from levsha.data.sampling import Order, check_weights, step_seed
 from levsha.errors import LevshaError
 from levsha.train.flat import Flat
 from levsha.train.settings import Training
@@ -59,6 +59,7 @@ class Arrays:
     """Samples as rows of two arrays, torch's or numpy's; memory-mapped ones (numpy.load with mmap_mode) stay on the disk.
 
     x: (N, ...) numbers. y: (N, ...) numbers, or class numbers (N,) of an integer type. weights: (N,), for weighted sampling.
+    dtype: of the inputs, and of targets that are no class numbers; torch.int64 for inputs that nn.Embedding looks up.
     """
 
     def __init__(
@@ -67,12 +68,13 @@ class Arrays:
         y: Tensor | np.ndarray,
         weights: Tensor | np.ndarray | None = None,
         device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if len(x) != len(y) or not len(x):
             raise LevshaError(f"data: {len(x)} inputs and {len(y)} targets; there must be as many, and at least one.")
         whole = not torch.as_tensor(y[:1].copy() if isinstance(y, np.ndarray) else y[:1]).is_floating_point()
-        self.x = as_rows(x, torch.float32, device)
-        self.y = as_rows(y, torch.int64 if whole else torch.float32, device)
+        self.x = as_rows(x, dtype, device)
+        self.y = as_rows(y, torch.int64 if whole else dtype if dtype.is_floating_point else torch.float32, device)
         self.weights = None if weights is None else torch.as_tensor(weights)
         if self.weights is not None:
             check_weights(self.weights, len(x))
@@ -82,6 +84,11 @@ class Arrays:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def fingerprint(self) -> list[str]:
+        """Return hashes by which other data is told from the same."""
+        weights = [] if self.weights is None else [Resident(self.weights).fingerprint()]
+        return [self.x.fingerprint(), self.y.fingerprint(), *weights]
 
 
 def _check_finite(name: str, rows: Tensor) -> None:
@@ -112,24 +119,23 @@ class ArrayBatches:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch; the last may be smaller."""
-        x, y, size = self.data.x, self.data.y, self.batch
-        rows = self._order(number)
-        for at in range(start * size, rows.size(0), size):
-            index = rows[at : at + size]
+        x, y, size, order = self.data.x, self.data.y, self.batch, self._order(number)
+        for at in range(start * size, len(x), size):
+            index = order.part(at, at + size)
             count = index.size(0)
             if self.world > 1:
                 index = index.tensor_split(self.world)[self.rank]
             yield Batch(x.take(index), y.take(index), count)
 
-    def _order(self, number: int) -> Tensor:
+    def _order(self, number: int) -> Order:
         t = self.training
-        return order(t.sampling, len(self.data), t.seed, number, self.data.weights)
+        return Order(t.sampling, len(self.data), t.seed, number, self.data.weights)
 
     def describe(self, number: int, at: int) -> str:
         """Return the first rows of a batch in words."""
         if len(self) == 1:
             return "all rows"
-        index = self._order(number)[at * self.batch : (at + 1) * self.batch].tolist()
+        index = self._order(number).part(at * self.batch, (at + 1) * self.batch).tolist()
         return f"rows {', '.join(map(str, index[:8]))}{' ...' if len(index) > 8 else ''}"
 
 

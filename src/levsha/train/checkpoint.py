@@ -106,11 +106,6 @@ class Checkpoints:
         arrays = {name: tensor.cpu().numpy() for name, tensor in model.items()}
         write_file(self.folder / "best.safetensors", save(arrays, {"counters": json.dumps(counters)}))
 
-    def forget(self) -> None:
-        """Remove every checkpoint."""
-        for path in (*self.folder.glob(PATTERN), self.folder / "best.safetensors"):
-            path.unlink(missing_ok=True)
-
 
 def read_checkpoint(path: Path) -> tuple[Saved, dict[str, str]]:
     """Return what a checkpoint holds and its header; LevshaError where it is damaged or none."""

@@ -13,6 +13,8 @@ from levsha.train.batch import ArrayBatches, Arrays, StreamBatches
 from levsha.train.losses import check_target, find_loss
 from levsha.train.settings import Training
 
+SCANNED_ROWS = 4096  # class numbers on the disk are looked at so many at a time
+
 
 def check_shapes(
     model: nn.Module, batches: ArrayBatches | StreamBatches, validation: Arrays | None, training: Training
@@ -29,19 +31,40 @@ def check_shapes(
         try:
             with torch.inference_mode():
                 output = model(x[:2])
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise LevshaError(
                 f"{label} data: the model cannot read inputs of shape (N, {', '.join(map(str, x.shape[1:]))}): {reason}."
             ) from None
+        if not isinstance(output, Tensor):
+            raise LevshaError(
+                f"{label} data: the model returns {type(output).__name__}; wrap it so that it returns one tensor."
+            )
         check_target(training.loss, output[:1].expand(len(y), *output.shape[1:]) if len(y) > 2 else output, y)
         find_loss(training.loss).value(output, y[:2])
 
 
 def _first(data: Arrays) -> tuple[Tensor, Tensor]:
-    """The first two inputs, with all targets where they lie in memory."""
+    """The first two inputs, and all targets: of class numbers on the disk, the smallest and the largest stand for all."""
     start = torch.arange(min(2, len(data)))
-    return data.x.take(start), getattr(data.y, "rows", data.y.take(start))
+    x, y = data.x.take(start), data.y
+    if isinstance(y, Resident):
+        return x, y.rows
+    first = y.take(start)
+    if first.is_floating_point():
+        return x, first
+    ends = [end for part in torch.arange(len(data)).split(SCANNED_ROWS) for end in torch.aminmax(y.take(part))]
+    return x, torch.stack([min(ends), max(ends)])
+
+
+def check_batch_norm(model: nn.Module, batches: ArrayBatches | StreamBatches) -> None:
+    """Raise LevshaError where a batch normalisation would meet a batch of one sample, which has no variance."""
+    norm = next((name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)), None)
+    if norm is not None and isinstance(batches, ArrayBatches) and len(batches.data) % batches.batch == 1:
+        raise LevshaError(
+            f"--train.batch: is {batches.batch}; of {len(batches.data)} samples that leaves a last batch of one, which {norm}, a batch "
+            "normalisation, cannot take. Give another batch size."
+        )
 
 
 def check_watch(training: Training, watch: str, metrics: Collection[str], validated: bool) -> None:
@@ -55,13 +78,10 @@ def check_watch(training: Training, watch: str, metrics: Collection[str], valida
         )
 
 
-def checksum(data: ArrayBatches | StreamBatches | Arrays | None) -> list[int] | None:
-    """Return sums over the bits of data in memory, which tell most changes; None for what is not in memory."""
+def fingerprint(data: ArrayBatches | StreamBatches | Arrays | None) -> list[str] | None:
+    """Return hashes by which other data is told from the same; None for a stream, which only its code describes."""
     rows = data.data if isinstance(data, ArrayBatches) else data
-    if not isinstance(rows, Arrays):
-        return None
-    parts = [part.rows for part in (rows.x, rows.y) if isinstance(part, Resident)]
-    return [len(rows), *(int(part.view(torch.int32).sum()) for part in parts)]  # of integers: exact in any order
+    return rows.fingerprint() if isinstance(rows, Arrays) else None
 
 
 def axes(batches: ArrayBatches | StreamBatches) -> int:

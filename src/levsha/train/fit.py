@@ -21,7 +21,7 @@ from levsha.train.autograd import AutogradStep
 from levsha.train.batch import ArrayBatches, Arrays, Stream, StreamBatches
 from levsha.train.chain import ChainStep, chain_of
 from levsha.train.checkpoint import Checkpoints
-from levsha.train.checks import axes, check_shapes, check_watch, checksum
+from levsha.train.checks import axes, check_batch_norm, check_shapes, check_watch, fingerprint
 from levsha.train.log import MetricsLog
 from levsha.train.loop import Loop
 from levsha.train.losses import find_loss
@@ -83,10 +83,11 @@ def _fit(
     metrics: Metrics, watch: str, higher: bool, optimizer_state: Mapping[str, Any] | None,
     report: Callable[[Progress], None] | None, key: str,
 ) -> Fitted:  # fmt: skip
-    device = str(next(model.parameters(), torch.empty(0)).device)
-    world = join_world(device)
-    batches, count = _batches(data, training, world)
-    held_out = _arrays(validation, device) if validation is not None else None
+    like = next(model.parameters(), torch.empty(0))
+    world = join_world(str(like.device))
+    batches, count = _batches(data, training, world, like)
+    held_out = _arrays(validation, like) if validation is not None else None
+    check_batch_norm(model, batches)
     check_shapes(model, batches, held_out, training)
     check_watch(training, watch, metrics, held_out is not None)
     validate = (lambda: evaluate(model, held_out, training.loss, metrics)) if held_out else None
@@ -94,7 +95,7 @@ def _fit(
     loop = Loop(step_for(model, training, world, axes(batches)), batches, training, around)
     from_torch_optimizer(loop, model, optimizer_state or {})
     if folder is not None:
-        _keep_in(Path(folder), loop, [key, str(model), *(checksum(d) for d in (batches, held_out))])
+        _keep_in(Path(folder), loop, [key, str(model), *(fingerprint(d) for d in (batches, held_out))])
     counters = _run(loop, model)
     if folder is not None and world.rank == 0:
         save_weights(model, Path(folder) / "model.safetensors")
@@ -113,7 +114,8 @@ def _keep_in(folder: Path, loop: Loop, about: list[Any]) -> None:
     remove_stale(folder)
     around = loop.around
     about = [*about, _deciding(loop.training), around.watch, around.higher, around.samples]
-    key = _hash(about, loop.flat.all, loop.optimizer.steps, *loop.optimizer.state.values())
+    start = [*loop.step.tensors().values(), loop.optimizer.steps, *loop.optimizer.state.values()]
+    key = _hash(about, loop.flat.all, *start)
     around.checkpoints = Checkpoints(folder / "checkpoints", key, loop.training.checkpoint_seconds)
     around.log = MetricsLog(folder / "metrics.jsonl")
 
@@ -148,23 +150,24 @@ def step_for(model: nn.Module, training: Training, world: World, axes: int = 2) 
 
 
 def _batches(
-    data: Arrays | Pair | Stream, training: Training, world: World
+    data: Arrays | Pair | Stream, training: Training, world: World, like: Tensor
 ) -> tuple[ArrayBatches | StreamBatches, int]:
     if isinstance(data, Stream):
         return StreamBatches(data, training, world.rank, world.size), data.steps_an_epoch * training.batch
-    arrays = _arrays(data, world.device)
+    arrays = _arrays(data, like)
     return ArrayBatches(arrays, training, world.rank, world.size), len(arrays)
 
 
-def _arrays(data: Arrays | Pair, device: str) -> Arrays:
-    return data if isinstance(data, Arrays) else Arrays(*data, device=device)
+def _arrays(data: Arrays | Pair, like: Tensor) -> Arrays:
+    """Data on the device and in the floating type of the model's parameters."""
+    return data if isinstance(data, Arrays) else Arrays(*data, device=str(like.device), dtype=like.dtype)
 
 
 def _hash(about: list[Any], *start: Tensor) -> str:
-    """start: the initial weights, which stand for the model's seed, and the optimizer's state."""
+    """start: the initial weights, which stand for the model's seed, buffers, frozen weights, and the optimizer's state."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
     for tensor in start:
-        digest.update(tensor.cpu().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -34,16 +34,22 @@ class MetricsLog:
         self.size = min(size, found)
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line and wait until the disk has it."""
+        """Write one line; the disk need not have it yet."""
         data = json.dumps(line).encode() + b"\n"
         try:
             with open(self.path, "ab") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
         except OSError as error:
             raise self._unwritable(error) from None
         self.size += len(data)
+
+    def flush(self) -> None:
+        """Wait until the disk has every line: a checkpoint that counts them may be written then."""
+        try:
+            with open(self.path, "ab") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> LevshaError:
         return LevshaError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from levsha.errors import LevshaError
 from levsha.train.batch import Batches, Step
 from levsha.train.checkpoint import Saved
+from levsha.train.log import read_log
 from levsha.train.optim import RULES, clip_gradient
 from levsha.train.settings import Training, rate_factor
 from levsha.train.surroundings import Counters, Progress, Surroundings
@@ -35,7 +36,7 @@ class Loop:
         self.best_tensors = {name: t.clone() for name, t in step.tensors().items()} if self.best is not None else {}
         self.best_unsaved = False
         self.counters = Counters()
-        self.recent: list[tuple[int, Tensor]] = []  # batch of the epoch, loss
+        self.recent: list[tuple[int, int, Tensor]] = []  # batch of the epoch, its samples, loss
         self.started = 0.0
 
     def run(self) -> Counters:
@@ -60,7 +61,7 @@ class Loop:
         for batch in self.batches.epoch(c.epoch, c.at):
             loss = step(batch, c.done)
             if loss is not None:
-                self.recent.append((c.at, loss))
+                self.recent.append((c.at, getattr(batch, "whole", 1), loss))
             if world.size > 1:
                 world.sum(flat.grad)
             if clips:
@@ -87,14 +88,14 @@ class Loop:
         """Add up the losses since the last look, one by one, so that the sum does not depend on when one looked."""
         if not self.recent:
             return
-        at, losses = [k for k, _ in self.recent], torch.stack([loss for _, loss in self.recent]).double()
+        recent, losses = list(self.recent), torch.stack([loss for _, _, loss in self.recent]).double()
         self.recent.clear()
         self.around.world.sum(losses)
-        for k, loss in zip(at, losses.tolist(), strict=True):
+        for (at, samples, _), loss in zip(recent, losses.tolist(), strict=True):
             if not math.isfinite(loss):
-                raise self._diverged(loss, k)
-            self.counters.loss_sum += loss
-            self.counters.looks += 1
+                raise self._diverged(loss, at)
+            self.counters.loss_sum += loss * samples if self.training.reduction == "mean" else loss
+            self.counters.looks += samples
 
     def _diverged(self, value: float, at: int | None = None, what: str = "the loss") -> LevshaError:
         """The error for a figure that is no finite number; at: the batch of this epoch, the last one unless it is known."""
@@ -113,7 +114,8 @@ class Loop:
 
     def _end_epoch(self) -> None:
         c, t, around = self.counters, self.training, self.around
-        loss = c.loss_sum / max(1, c.looks)
+        before = c.history[-1]["loss"] if c.history else 0.0  # for an epoch of so few steps that none was looked at
+        loss = c.loss_sum / c.looks if c.looks else before  # a sample's
         line: dict[str, float] = {"epoch": c.epoch + 1, "step": c.done, "loss": loss} | self._validate()
         if around.validate:
             self._judge(line[around.watch], c.epoch + 1)
@@ -173,7 +175,9 @@ class Loop:
                 best = {"epoch": self.counters.best_epoch, self.around.watch: self.counters.best}
                 checkpoints.save_best(saved.part("best.") | self.best_tensors, best)
                 self.best_unsaved = False
-            checkpoints.save(saved, {"processes": world.size})
+            if self.around.log:
+                self.around.log.flush()
+            checkpoints.save(saved, self._extra())
         world.wait()
 
     def state(self) -> Saved:
@@ -187,7 +191,7 @@ class Loop:
             prefixed |= {f"optimizer.{name}.{moment}": view for name, view in flat.split(tensor).items()}
         prefixed |= {f"state.{name}": tensor for name, tensor in self.step.tensors().items()}
         prefixed |= {f"best_state.{name}": tensor for name, tensor in self.best_tensors.items()}
-        return Saved(prefixed | {"optimizer.steps": self.optimizer.steps}, asdict(self.counters))
+        return Saved(prefixed | {"optimizer.steps": self.optimizer.steps}, self._counted())
 
     def load(self, saved: Saved) -> None:
         """Take the state back; LevshaError where the checkpoint is of another model."""
@@ -208,15 +212,40 @@ class Loop:
             ) from None
         self.counters = Counters(**saved.counters)
 
+    def _counted(self) -> dict[str, Any]:
+        """The counters; without the history where the log has it, which would make every checkpoint of a long training larger."""
+        return vars(self.counters) | ({"history": []} if self.around.log else {})
+
     def _fill(self, flat: Tensor, named: dict[str, Tensor]) -> None:
         for name, view in self.flat.split(flat).items():
             view.copy_(named[name])
 
+    def _extra(self) -> dict[str, Any]:
+        return {"processes": self.around.world.size, "device": str(self.flat.all.device)}
+
     def _resume(self) -> None:
-        around = self.around
-        saved = around.checkpoints.load({"processes": around.world.size}) if around.checkpoints else None
-        around.world.wait()
+        """Go on from the last checkpoint: process 0 reads it, and the others get it from there."""
+        around, world = self.around, self.around.world
+        saved = around.checkpoints.load(self._extra()) if around.checkpoints and world.rank == 0 else None
         if saved:
             self.load(saved)
-        if around.log and around.world.rank == 0:
+        if world.share([float(saved is not None)])[0]:
+            self._spread()
+        if around.log and world.rank == 0:
             around.log.resume(self.counters.log_bytes)
+            self.counters.history = read_log(around.log.path)
+
+    def _spread(self) -> None:
+        """Give every process the state of process 0."""
+        c, world = self.counters, self.around.world
+        tensors = [self.flat.all, self.average, self.best, self.optimizer.steps, *self.optimizer.state.values()]
+        for tensor in (*tensors, *self.step.tensors().values(), *self.best_tensors.values()):
+            if tensor is not None:
+                world.copy(tensor)
+        names = ("epoch", "at", "done", "loss_sum", "looks", "best_epoch", "waited", "stopped", "log_bytes", "seconds")
+        *numbers, best = world.share(
+            [*(float(getattr(c, name)) for name in names), math.nan if c.best is None else c.best]
+        )
+        for name, number in zip(names, numbers, strict=True):
+            setattr(c, name, type(getattr(c, name))(number))
+        c.best = None if math.isnan(best) else best

@@ -15,7 +15,7 @@ from levsha.errors import LevshaError
 from levsha.train.settings import LOSSES, REDUCTIONS, Training
 
 ATEN = torch.ops.aten
-MEAN, SUM = 1, 2  # torch's numbers for reductions
+SUM = 2  # torch's number for this reduction
 
 Gradient = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 """Outputs (N, C), targets, scale -> scale * summed loss, and its gradient by the outputs (N, C)."""

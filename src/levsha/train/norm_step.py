@@ -14,13 +14,14 @@ from torch import Tensor
 from levsha.train.batch import Batches
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.flat import Flat
+from levsha.train.log import MetricsLog
 from levsha.train.loop import Loop
 from levsha.train.mlp import EPSILON, Mlp, Quantisation
 from levsha.train.schedule import Schedule
 from levsha.train.surroundings import Progress, Surroundings
 
 Teacher = Callable[[Tensor], Tensor]  # inputs (N, I) -> probabilities (N, C)
-Report = Callable[[int, float], None]  # epoch (from 0), mean loss of that epoch
+Report = Callable[[Progress], None]
 Sample = tuple[
     Tensor, Tensor, Tensor | None
 ]  # inputs (N, I), target probabilities (N, C), 1 or 0 for a known target (N, 1)
@@ -149,18 +150,14 @@ def train(
     seed: int = 0,
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
+    log: MetricsLog | None = None,
 ) -> tuple[Mlp, list[float]]:
     """Train a copy of the net and return it, without statistics (see estimate_norm), and the mean loss of every epoch.
 
     batches yield `Sample`. With checkpoints, training goes on from the last state and ends with the same bytes as if it had never stopped.
     """
     step = NormStep(mlp, schedule, quantisation, seed, teacher)
-
-    def say(progress: Progress) -> None:
-        if report:
-            report(int(progress.line["epoch"]) - 1, progress.line["loss"])
-
-    around = Surroundings(checkpoints=checkpoints, report=say)
+    around = Surroundings(checkpoints=checkpoints, log=log, report=report, samples=len(batches) * schedule.batch)
     history = Loop(step, batches, schedule.training(seed), around).run().history
     weight, gamma, beta = ([part.clone() for part in parts] for parts in (step.weight, step.gamma, step.beta))
     trained = replace(mlp, weight_OI=weight, gamma_O=gamma, beta_O=beta, mean_O=[], var_O=[])

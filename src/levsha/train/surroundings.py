@@ -12,7 +12,7 @@ from levsha.train.parallel import ALONE, World
 
 @dataclass
 class Counters:
-    """Where a training is: `at` steps into `epoch`, `done` in all; the sum of the losses seen in this epoch; the best so far."""
+    """Where a training is: `at` steps into `epoch`, `done` in all; losses summed in this epoch and over how much; the best so far."""
 
     epoch: int = 0
     at: int = 0

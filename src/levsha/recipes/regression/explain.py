@@ -26,8 +26,8 @@ class Explain:
     """The folder of a run of the recipe regression."""
     variant: Literal["baseline", "sensor"] = "baseline"
     """The large float net, or the small one that the chip's integers come from."""
-    output: int = 0
-    """Which output to explain, from 0; of images, the class that the net chooses is explained."""
+    output: int | None = None
+    """Which output to explain, from 0; without it the first, of images the class that the net chooses."""
     file: Path | None = None
     """Where to draw, without a suffix; without it, RUN/saliency."""
 
@@ -36,28 +36,28 @@ def explain_run(asked: Explain) -> int:
     """Draw the picture and print the inputs that matter most."""
     run = Run(asked.run)
     settings, table = settings_of(run), kept_table(run)
-    check_range("output", asked.output, 0, len(table.outputs) - 1)
+    output = asked.output if asked.output is not None or table.image else 0
+    check_range("output", output or 0, 0, len(table.outputs) - 1)
     from levsha.recipes.regression.saliency import gradients  # imports torch
 
     path = (asked.file or asked.run / "saliency").with_suffix("")
-    index, by_input_NI, chosen_N = gradients(settings, table, asked.variant, None if table.image else asked.output)
-    if table.image:
-        _draw_images(table, index, by_input_NI, chosen_N, path)
+    index, by_input_NI, chosen_N = gradients(settings, table, asked.variant, output)
+    if output is None or table.image:
+        _draw_images(table, index, by_input_NI, chosen_N, output, path)
     else:
-        _draw_inputs(table, by_input_NI, asked, path)
+        _draw_inputs(table, by_input_NI, asked.variant, output, path)
     print(f"Drawn: {path}.png and .svg")
     return 0
 
 
-def _draw_inputs(table: Table, by_input_NI: np.ndarray, asked: Explain, path: Path) -> None:
+def _draw_inputs(table: Table, by_input_NI: np.ndarray, variant: str, output: int, path: Path) -> None:
     mean_I, size_I = by_input_NI.mean(0), np.abs(by_input_NI).mean(0)
-    output = f"{table.outputs[asked.output]}"
     unit = "" if table.is_classes else table.output_unit
     draw_bars(
         short_names(table.features, table.units),
         mean_I,
         size_I,
-        f"{output}: gradient of the net {asked.variant} over the test samples",
+        f"{table.outputs[output]}: gradient of the net {variant} over the test samples",
         unit,
         path,
     )
@@ -67,11 +67,14 @@ def _draw_inputs(table: Table, by_input_NI: np.ndarray, asked: Explain, path: Pa
         )
 
 
-def _draw_images(table: Table, index: np.ndarray, by_input_NI: np.ndarray, chosen_N: np.ndarray, path: Path) -> None:
+def _draw_images(
+    table: Table, index: np.ndarray, by_input_NI: np.ndarray, chosen_N: np.ndarray, output: int | None, path: Path
+) -> None:
     assert table.image
     label_N = table.y_NO[index]
     first = [int(np.flatnonzero(label_N == c)[0]) for c in np.unique(label_N)][:SHOWN]
     images = [table.x_NI[index[n]].reshape(table.image) for n in first]
     titles = [f"{table.outputs[label_N[n]]} taken for {table.outputs[chosen_N[n]]}" for n in first]
     draw_maps(images, [by_input_NI[n].reshape(table.image) for n in first], titles, path)
-    print(f"Test images with the gradient of the chosen class's logit by each pixel: {', '.join(titles)}")
+    logit = "the chosen class's logit" if output is None else f"the logit of class {table.outputs[output]}"
+    print(f"Test images with the gradient of {logit} by each pixel: {', '.join(titles)}")

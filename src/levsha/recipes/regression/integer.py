@@ -59,7 +59,8 @@ def _units(prepared: Prepared) -> Units:
     std = prepared.scale.x_std_I
     step = np.where(whole, 1.0, 10.0 ** np.floor(np.log10(std / FINE)))
     mean = np.rint(x.mean(0) / (FINE * step)) * FINE * step
-    zero = np.where(np.abs(x).max(0) > 30_000 * step, mean, 0.0)
+    far = np.minimum(30_000 * step, 300 * std)  # beyond, offsets would coarsen the layer, whose inputs share one shift
+    zero = np.where(np.abs(x).max(0) > far, mean, 0.0)
     counts = (x - zero) / step
     room = MARGIN * (counts.max() - counts.min())
     floor = 0 if counts.min() >= 0 else -INT16_MAX

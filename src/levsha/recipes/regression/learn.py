@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from torch import nn
 
 from levsha.data.tables import Table
+from levsha.errors import LevshaError
 from levsha.evidence.regression import r_squared, rmse, score_classes, score_numbers
 from levsha.evidence.trivial import trivial_predictions
 from levsha.interpret import interpret
 from levsha.ir import Graph
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.net import Prepared, build_mlp, parameters
-from levsha.recipes.regression.settings import Regression
+from levsha.recipes.regression.settings import INTEGER, Regression
 from levsha.recipes.regression.units import Units
 from levsha.store import save_graph
 from levsha.train.fit import Fitted, Metrics, fit, predict
@@ -25,7 +27,6 @@ from levsha.train.parallel import join_world
 from levsha.train.surroundings import Progress
 
 FLOATS = ("baseline", "sensor")
-INTEGER = "sensor-int8"
 Say = Callable[[str, Progress], None]
 
 
@@ -53,10 +54,13 @@ def train_net(settings: Regression, prepared: Prepared, variant: str, say: Say |
     table, folder = prepared.table, split_folder(settings.out, prepared.seed) / variant
     model = build_mlp(widths(settings, table, variant), settings.activation, prepared.seed)
     report = (lambda progress: say(variant, progress)) if say else None
-    fitted = fit(
-        model, prepared.pair(prepared.train), prepared.pair(prepared.validation), settings.train.resolved(table), folder=folder,
-        metrics=metrics_of(prepared), report=report, key=f"{table.digest} {prepared.seed}",
-    )  # fmt: skip
+    try:
+        fitted = fit(
+            model, prepared.pair(prepared.train), prepared.pair(prepared.validation), settings.train.resolved(table), folder=folder,
+            metrics=metrics_of(prepared), report=report, key=f"{table.digest} {prepared.seed}",
+        )  # fmt: skip
+    except LevshaError as error:
+        raise LevshaError(f"split-{prepared.seed} {variant}: {error}") from None
     if settings.log == "tensorboard" and join_world().rank == 0:
         write_tensorboard(read_log(folder / "metrics.jsonl"), folder / "tensorboard")
     return fitted
@@ -65,28 +69,23 @@ def train_net(settings: Regression, prepared: Prepared, variant: str, say: Say |
 def train_split(settings: Regression, table: Table, seed: int, say: Say) -> dict[str, Any]:
     """Train, lower and score every net of a split; return the figures by variant, and those of the trivial predictors."""
     prepared = Prepared(table, seed)
+    writes = join_world().rank == 0
     found: dict[str, Any] = {"references": _references(prepared)}
+    answers: dict[str, np.ndarray] = {}  # to draw: of the test samples
     for variant in FLOATS:
         fitted = train_net(settings, prepared, variant, say)
-        count = parameters(fitted.model)
-        found[variant] = {
-            "parameters": count,
-            "weight_bytes": 4 * count,
-            "best_epoch": fitted.best_epoch,
-            "seconds": fitted.seconds,
-        }
-        found[variant] |= {
-            "history": fitted.history,
-            **_scores(prepared, lambda x, m=fitted.model: _real(prepared, m, x)),
-        }
-        if variant == "sensor" and join_world().rank == 0:
+        scores = _scores(prepared, lambda x, m=fitted.model: _real(prepared, m, x))
+        about = {"parameters": parameters(fitted.model), "best_epoch": fitted.best_epoch}
+        found[variant] = about | {"weight_bytes": 4 * about["parameters"], "history": fitted.history, **scores}
+        if variant == "baseline":
+            answers[variant] = _real(prepared, fitted.model, table.x_NI[prepared.test])
+        elif writes:
             assert isinstance(fitted.model, nn.Sequential)
-            found[INTEGER] = _lower(settings, prepared, fitted.model) | {
-                "parameters": count,
-                "best_epoch": fitted.best_epoch,
-            }
-    if seed == settings.seed:
-        found["scatter"] = _scatter(settings, prepared)
+            graph, units = lower_net(fitted.model, prepared)
+            found[INTEGER] = _lowered(settings, prepared, graph, units) | about
+            answers[INTEGER] = integer_answer(graph, units, table.x_NI[prepared.test])
+    if seed == settings.seed and writes:
+        found["scatter"] = _scatter(prepared, answers)
     return found
 
 
@@ -117,9 +116,8 @@ def _references(prepared: Prepared) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def _lower(settings: Regression, prepared: Prepared, model: nn.Sequential) -> dict[str, Any]:
+def _lowered(settings: Regression, prepared: Prepared, graph: Graph, units: Units) -> dict[str, Any]:
     """Write the integer net of a split; return its figures."""
-    graph, units = lower_net(model, prepared)
     path = split_folder(settings.out, prepared.seed) / f"{INTEGER}.net.safetensors"
     digest = save_graph(graph, path, {"recipe": "regression", "variant": INTEGER, "units": units.about()})
     stored = sum(
@@ -138,23 +136,25 @@ def integer_answer(graph: Graph, units: Units, x_NI: np.ndarray) -> np.ndarray:
     return values["class"][:, 0] if "class" in values else units.real(values["result"])
 
 
-def _scatter(settings: Regression, prepared: Prepared) -> dict[str, Any]:
+def _scatter(prepared: Prepared, answers: dict[str, np.ndarray]) -> dict[str, Any]:
     """Reference and approximated targets of the test samples, by the large net and by the integer net."""
-    table, index = prepared.table, prepared.test
-    model = load_net(settings, prepared, "baseline")
-    answers = {"baseline": _real(prepared, model, table.x_NI[index])}
-    small = load_net(settings, prepared, "sensor")
-    answers[INTEGER] = integer_answer(*lower_net(small, prepared), table.x_NI[index])
-    labels = {
-        name: answer.argmax(1) if table.is_classes and answer.ndim > 1 else answer for name, answer in answers.items()
-    }
-    return {"reference": table.y_NO[index].tolist(), **{name: answer.tolist() for name, answer in labels.items()}}
+    classes = prepared.table.is_classes
+    labels = {name: answer.argmax(1) if classes and answer.ndim > 1 else answer for name, answer in answers.items()}
+    reference = prepared.table.y_NO[prepared.test]
+    return {"reference": reference.tolist(), **{name: answer.tolist() for name, answer in labels.items()}}
 
 
 def load_net(settings: Regression, prepared: Prepared, variant: str) -> nn.Sequential:
-    """Return a trained net of the run."""
+    """Return a trained net of the run; LevshaError where it is missing, damaged or another one."""
     from safetensors.torch import load_file
 
     model = build_mlp(widths(settings, prepared.table, variant), settings.activation, prepared.seed)
-    model.load_state_dict(load_file(split_folder(settings.out, prepared.seed) / variant / "model.safetensors"))
+    path = split_folder(settings.out, prepared.seed) / variant / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        first = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise LevshaError(
+            f"{path}: cannot be read as the net of this run ({first}); make it again with levsha run regression."
+        ) from None
     return model.eval()

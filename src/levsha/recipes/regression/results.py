@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
 from levsha.data.tables import Table
-from levsha.recipes.regression.settings import Regression
+from levsha.recipes.regression.settings import INTEGER, Regression, nets_key
 
-VARIANTS = {"baseline": "float32", "sensor": "float32", "sensor-int8": "int8"}
+VARIANTS = {"baseline": "float32", "sensor": "float32", INTEGER: "int8"}
 CHIP = ("flash_bytes", "sram_bytes", "ms", "fits", "vectors", "mismatches", "note", "first_difference", "example")
 UNKNOWN = "–"
 
@@ -55,7 +55,7 @@ def collect(
     }
     return {
         "recipe": "regression", "preset": settings.preset, "data": data | {"unit": table.output_unit}, "seeds": list(splits), "target": settings.target,
-        "figures": figures_of(table), "nets": nets, "recommended": "sensor-int8", "references": references, "variants": variants,
+        "figures": figures_of(table), "nets": nets, "nets_key": nets_key(settings, table), "recommended": INTEGER, "references": references, "variants": variants,
     }  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from levsha.data.tables import TABLES, Table, load_table
+from levsha.data.tables import Table, load_table
 from levsha.errors import LevshaError, check_range
 from levsha.train.settings import Training
 
@@ -15,7 +17,8 @@ COMPARABLE = ("gd", "sgd", "momentum", "rmsprop", "adam", "adamw")
 LIMITS = {
     "splits": (1, 100), "seed": (0, 1 << 20), "vectors": (1, 1_000_000), "jobs": (0, 256), "samples": (20, 1_000_000), "noise": (0.0, 1000.0),
 }  # fmt: skip
-AUTO = "auto"
+AUTO, INTEGER = "auto", "sensor-int8"  # the loss that fits the table; the name of the integer net
+NUMBER_LOSSES, CLASS_LOSSES = ("mse", "l1", "smooth_l1"), ("cross_entropy",)
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class TableTraining(Training):
     """How the nets are trained."""
 
     loss: str = AUTO
-    """auto (mse for numbers, cross_entropy for classes), or mse, cross_entropy, bce, bce_with_logits, l1, smooth_l1."""
+    """auto (mse for numbers, cross_entropy for classes); for numbers also mse, l1 or smooth_l1."""
+    sampling: str = "without_replacement"
+    """Order of an epoch: without_replacement or with_replacement (bootstrap)."""
     epochs: int = 60
     schedule: str = "one_cycle"
     rate: float = 2e-3
@@ -33,10 +38,20 @@ class TableTraining(Training):
     checkpoint_seconds: float = 2.0
 
     def resolved(self, table: Table) -> Training:
-        """Return the settings with the loss that fits the table, checked."""
-        loss = self.loss if self.loss != AUTO else "cross_entropy" if table.is_classes else "mse"
-        training = replace(self, loss=loss)
+        """Return the settings with the loss that fits the table; LevshaError for what cannot train on it."""
+        fitting = CLASS_LOSSES if table.is_classes else NUMBER_LOSSES
+        training = replace(self, loss=self.loss if self.loss != AUTO else fitting[0])
         training.check()
+        if training.loss not in fitting:
+            why = "class labels" if table.is_classes else "standardised numbers, neither probabilities nor labels"
+            raise LevshaError(
+                f"--train.loss: is {self.loss}, but the targets of {table.name} are {why}; allowed are {', '.join((AUTO, *fitting))}."
+            )
+        if training.sampling == "weighted":
+            raise LevshaError(
+                "--train.sampling: is weighted, but a table has no weights; allowed are without_replacement and with_replacement. "
+                "From Python, levsha.train.fit trains on Arrays(x, y, weights)."
+            )
         return training
 
 
@@ -45,7 +60,7 @@ class Regression:
     """Train a multilayer perceptron on a table, draw how well it does, and ship a small one to a chip as exact integers."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: two splits, a minute or two. full: five splits, more samples and epochs."""
+    """quick: two splits, half a minute. full: five splits, more samples and epochs."""
     data: str = "gravity"
     """gravity (synthetic: the depth of a buried sphere from 12 noisy gravity readings), diabetes, digits (8 x 8 images), or a .csv file."""
     target_column: str | None = None
@@ -67,7 +82,7 @@ class Regression:
     activation: str = "relu"
     """relu, gelu, mish, silu or tanh."""
     compare: str | None = None
-    """Only draw how these optimizers get on, over iterations and over seconds: gd,sgd,momentum,rmsprop,adam,adamw."""
+    """Only draw how these optimizers get on, over iterations and over seconds: gd,sgd,momentum,rmsprop,adam,adamw. Each has a rate that suits it: of --train its optimizer, rate, weight-decay, schedule, momentum, nesterov, centered, patience and keep do not count."""
     log: Literal["jsonl", "tensorboard"] = "jsonl"
     """metrics.jsonl is always the record; tensorboard writes its events beside it."""
     target: str = "uno"
@@ -96,8 +111,6 @@ class Regression:
                 )
         if len(set(self.compared())) < len(self.compared()):
             raise LevshaError(f"--compare: one is named twice in {self.compare}; name each once.")
-        if self.data not in TABLES and self.train.loss == AUTO:
-            replace(self.train, loss="mse").check()
 
     def compared(self) -> list[str]:
         """Return the optimizers to compare."""
@@ -106,6 +119,19 @@ class Regression:
     def read(self) -> Table:
         """Return the data."""
         return load_table(self.data, self.samples, self.noise, self.seed, self.target_column)
+
+
+def key_of(*parts: Any) -> str:
+    """Return a SHA-256 of what JSON can write."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def nets_key(settings: Regression, table: Table) -> str:
+    """Return a hash of all that decides how the nets of a split come out."""
+    training = asdict(settings.train.resolved(table))
+    deciding = {name: value for name, value in training.items() if name not in ("threads", "checkpoint_seconds")}
+    shape = (settings.hidden, settings.sensor_hidden, settings.activation, settings.seed)
+    return key_of(table.digest, shape, deciding)
 
 
 def preset(name: str) -> Regression:

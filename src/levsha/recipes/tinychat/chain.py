@@ -32,12 +32,14 @@ from levsha.recipes.tinychat.settings import TinyChat, parse_variant, quantisati
 from levsha.store import graph_hash, load_graph, save_graph
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.files import load_mlp, save_mlp
+from levsha.train.log import MetricsLog
 from levsha.train.lower import lower_mlp
 from levsha.train.mlp import Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune
 from levsha.train.norm_step import teacher_of, train
 from levsha.train.schedule import Schedule
+from levsha.train.surroundings import Progress
 
-Say = Callable[[str, int, int, float], None]  # variant, epochs done, epochs in all, loss
+Say = Callable[[str, Progress], None]  # variant, what its training reports after an epoch
 RECIPE_VERSION = 1  # raise it when the same settings would train differently
 CHECKPOINT_SECONDS = 2.0
 BASELINE_SEED = 50  # a baseline that has teachers must not start where the first of them did
@@ -187,10 +189,11 @@ class Chain:
         if schedule.epochs:
             clean = self.settings.train.clean
             batches = ChatBatches(self.corpus, self.train, self.table, schedule, clean, stage.seed)
-            say = lambda epoch, loss: self.say(stage.name, epoch + 1, schedule.epochs, loss)  # noqa: E731
+            say = lambda progress: self.say(stage.name, progress)  # noqa: E731
+            log = MetricsLog(self._checkpoints(stage.name) / "metrics.jsonl")
             teacher = teacher_of(nets, schedule.temperature) if nets else None
             checkpoints = Checkpoints(self._checkpoints(stage.name), stage.key, CHECKPOINT_SECONDS)
-            start, history = train(start, batches, schedule, quantisation, teacher, stage.seed, say, checkpoints)
+            start, history = train(start, batches, schedule, quantisation, teacher, stage.seed, say, checkpoints, log)
         return estimate_norm(start, self.clean_inputs, quantisation), history
 
     def _checkpoints(self, name: str) -> Path:
@@ -199,6 +202,9 @@ class Chain:
     def _save(self, mlp: Mlp, name: str, about: dict[str, Any]) -> None:
         about |= {"variant": name, "split": f"{self.by}-{self.seed}", "charset": list(self.corpus.pairs.charset)}
         save_mlp(mlp, self.folder / f"{name}.safetensors", about)
+        log = self._checkpoints(name) / "metrics.jsonl"
+        if log.exists():
+            log.replace(self.folder / f"{name}.metrics.jsonl")  # beside the net it is of, as soon as that is there
         shutil.rmtree(self._checkpoints(name), ignore_errors=True)
 
     def _lower(self, mlp: Mlp, weights: str) -> Graph:

@@ -75,10 +75,18 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
 
     corpus, job, finished, trained = Corpus(pairs), f"{by}-{seed}", 0, 0
 
-    def report(name: str, epoch: int, epochs: int, loss: float) -> None:
+    def report(name: str, progress: Any) -> None:
         nonlocal trained  # epochs of the nets that this variant needed before it
-        say(News(job, finished + trained + epoch, f"{name}  epoch {epoch}/{epochs}  loss {loss:.3f}"))
-        trained += epochs if epoch == epochs else 0
+        epoch = int(progress.line["epoch"])
+        loss, speed = progress.line["loss"], progress.samples_a_second / 1000
+        say(
+            News(
+                job,
+                finished + trained + epoch,
+                f"{name}  {epoch}/{progress.epochs}  loss {loss:.3f}  {speed:.0f}k samples/s",
+            )
+        )
+        trained += progress.epochs if epoch == progress.epochs else 0
 
     chain = Chain(
         settings, corpus, by, seed, split_samples(corpus.samples, by, seed), split_folder(settings, by, seed), report
