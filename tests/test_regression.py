@@ -254,3 +254,9 @@ def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert all(v["test_r2"] > 0.9 for v in results["variants"])
     (tmp_path / "own.csv").unlink()
     assert main(["check", str(out), "--target", "host", "--vectors", "50"]) == 0
+
+
+def test_a_folder_of_another_recipe_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results.json").write_text('{"recipe": "tinychat"}')
+    assert "holds a run of tinychat; choose another folder" in refused(run_words(tmp_path), capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]

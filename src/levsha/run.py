@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from levsha.errors import LevshaError
-from levsha.files import remove_stale
+from levsha.files import read_kept, remove_stale
 from levsha.ir import Graph
 from levsha.store import load_graph
 
@@ -55,6 +55,12 @@ class Run:
             ) from None
         except (OSError, ValueError) as error:
             raise LevshaError(f"{path}: cannot be read ({error}); make it again with levsha run.") from None
+
+    def claim(self, recipe: str) -> None:
+        """Raise LevshaError where the folder holds a finished run of another recipe."""
+        found = read_kept(self.folder / "results.json").get("recipe", recipe)
+        if found != recipe:
+            raise LevshaError(f"{self.folder}: holds a run of {found}; choose another folder with --out.")
 
     def require(self, recipe: str) -> None:
         """Raise LevshaError unless the run is one of this recipe."""

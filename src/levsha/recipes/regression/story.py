@@ -94,6 +94,7 @@ def run_regression(settings: Regression, console: Console, only_train: bool = Fa
     table = settings.read()
     settings.train.resolved(table)
     _check_batch(settings, table)
+    Run(settings.out).claim("regression")
     if settings.compare is not None:
         compare_optimizers(settings, table, console)
     elif together:

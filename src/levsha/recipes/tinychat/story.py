@@ -74,6 +74,7 @@ def run_tinychat(settings: TinyChat, console: Console, only_train: bool = False)
     pairs = recipe.read_data(settings)
     z80ai = recipe.evaluate_z80ai(settings, pairs)
     run = Run(settings.out)
+    run.claim("tinychat")
     with run.writing():
         write_file(
             settings.out / PAIRS, pairs_text(pairs)
