@@ -6,6 +6,7 @@ median over rounds of plain / other.  Prints a table and writes benchmarks/out/t
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import statistics
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -72,7 +74,7 @@ def levsha_generic(x: torch.Tensor, y: torch.Tensor, batch: int) -> Run:
 def lightning(x: torch.Tensor, y: torch.Tensor, batch: int) -> Run | None:
     """Lightning's Trainer with everything that can be off switched off; its own time, from the epoch's start to its end."""
     try:
-        import pytorch_lightning as pl
+        pl: Any = importlib.import_module("pytorch_lightning")  # an optional dependency, of this benchmark alone
     except ImportError:
         return None
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
