@@ -91,3 +91,11 @@ def test_the_kept_table_is_the_table(tmp_path: Path) -> None:
         keep_table(table, tmp_path)
         kept = kept_table(Run(tmp_path))
         assert kept.digest == table.digest and kept.features == table.features and kept.image == table.image
+
+
+def test_a_missing_tensorboard_is_named_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LevshaError, match="--log tensorboard: needs the package tensorboard"):
+        Regression(out=tmp_path / "run", log="tensorboard").check()

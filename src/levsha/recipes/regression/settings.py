@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -111,6 +112,8 @@ class Regression:
                 )
         if len(set(self.compared())) < len(self.compared()):
             raise LevshaError(f"--compare: one is named twice in {self.compare}; name each once.")
+        if self.log == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+            raise LevshaError("--log tensorboard: needs the package tensorboard: .venv/bin/pip install tensorboard.")
 
     def compared(self) -> list[str]:
         """Return the optimizers to compare."""
