@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from levsha.data.tables import Table, load_table
+from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.evidence.regression import r_squared
 from levsha.recipes.regression import explain
