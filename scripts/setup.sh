@@ -37,5 +37,5 @@ fi
 
 [ -z "${tried:-}" ] || echo "$tried" > .venv/.apt-tried
 # Compiles the simulator's runner once, into the user's cache folder, so that the first measurement need not.
-.venv/bin/python -c 'from levsha.targets.uno.simulate import runner; runner()' 2>/dev/null ||
+.venv/bin/python -c 'from levsha.targets.avr.simulate import runner; runner()' 2>/dev/null ||
     echo "setup: the simulator was not built (gcc, libsimavr-dev or libelf-dev is missing): nothing will be measured" >&2

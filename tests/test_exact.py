@@ -22,9 +22,9 @@ def draw(value: Value, count: int, rng: np.random.Generator) -> np.ndarray:
     if value.total is not None:
         picks = rng.multinomial(value.total, np.full(value.size, 1 / value.size), count)
         return np.minimum(picks, value.hi).reshape(count, *value.shape)
-    x = rng.integers(value.lo, value.hi, (count, *value.shape), endpoint=True)
-    x[0], x[1] = value.lo, value.hi
-    if value.lo <= 0 <= value.hi:
+    x = rng.integers(value.lows, value.highs, (count, *value.shape), endpoint=True)
+    x[0], x[1] = value.lows, value.highs
+    if value.lows.max() <= 0 <= value.highs.min():
         x[2:4] *= rng.random((2, *value.shape)) < 0.5
     return x
 
@@ -38,8 +38,9 @@ def corners(value: Value, limit: int = 10) -> np.ndarray:
     """Every input made of the two ends of the range: where a linear op reaches its bounds."""
     free = min(value.size, limit)
     bits = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
-    x = np.full((2**free, value.size), value.lo)
-    x[:, :free] = np.where(bits, value.hi, value.lo)
+    low, high = (np.broadcast_to(ends, value.shape).ravel() for ends in (value.lows, value.highs))
+    x = np.tile(low, (2**free, 1))
+    x[:, :free] = np.where(bits, high[:free], low[:free])
     return x.reshape(-1, *value.shape)
 
 

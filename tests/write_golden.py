@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from levsha.emit.c import emit_c
+from levsha.applications import Chat
 from levsha.formats import FORMATS
 from levsha.ir import Graph, Value
 from levsha.ops import Argmax, Dense, Requantize
-from levsha.recipes.tinychat.ship import LIMITS
-from levsha.targets.uno.chat import build_chat, character_cycles
+from levsha.targets import TARGETS
 from tests.nets import small_chat_graph
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,11 +35,12 @@ def measure() -> dict[str, Any]:
     found = {}
     for name in ("binary", "ternary", "two_bit", "int4"):
         with tempfile.TemporaryDirectory() as folder:
-            firmware = build_chat(small_chat_graph(name, HIDDEN), LIMITS, "golden", Path(folder))
-            outcome, _ = firmware.lines(LINES)
-            cycles = character_cycles(outcome)
-            sram = firmware.static_bytes + (outcome.stack_bytes or 0)
-            sizes = {"flash_bytes": firmware.flash_bytes, "sram_bytes": sram}
+            firmware = TARGETS["uno"].firmware(small_chat_graph(name, HIDDEN), Chat(), "golden").built(Path(folder))
+            outcome = firmware.type(LINES).outcome
+            assert outcome and outcome.cycles is not None
+            cycles = outcome.cycles.sum(1)
+            sram = (firmware.sizes.static_bytes or 0) + (outcome.stack_bytes or 0)
+            sizes = {"flash_bytes": firmware.sizes.flash_bytes, "sram_bytes": sram}
             counts = {
                 "min": int(cycles.min()),
                 "max": int(cycles.max()),
@@ -51,7 +51,13 @@ def measure() -> dict[str, Any]:
     return found
 
 
+def golden_texts() -> dict[str, str]:
+    """Return the C of the tiny graph by file name: net.h of every target."""
+    return {f"tiny-{name}.h": target.net_text(tiny_graph(), "golden") for name, target in TARGETS.items()}
+
+
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
-    (GOLDEN / "tiny.h").write_text(emit_c(tiny_graph(), "golden"))
+    for name, text in golden_texts().items():
+        (GOLDEN / name).write_text(text)
     (GOLDEN / "uno.json").write_text(json.dumps(measure(), indent=2) + "\n")

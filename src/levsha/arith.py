@@ -10,18 +10,24 @@ FLOAT32_EXACT = 1 << 24  # integers below this magnitude are exact in float32
 FLOAT64_EXACT = 1 << 53
 
 
-def rescale(x: Any, multiplier: Any, bias: Any, bias_shift: int, shift: int, rounding: int, lo: int, hi: int) -> Any:
-    """Return clip((x * multiplier + (bias << bias_shift) + rounding) >> shift, lo, hi), the shift rounding down.
+def rescale(
+    x: Any, multiplier: Any, bias: Any, bias_shift: int, shift: int, rounding: int, lo: int, hi: int,
+    pre_shift: int = 0, widen: Any = 1,
+) -> Any:  # fmt: skip
+    """Return clip((round(x / 2**pre_shift) * multiplier + ((bias << bias_shift) + rounding) * widen) >> shift >> log2(widen), lo, hi).
 
-    x: integers, channels last; multiplier, bias: integers that broadcast against x. Works on int64 arrays and, because
-    a division by a power of two and a floor are exact there, on float64 tensors that hold integers below 2**53.
+    Shifts round down; the first one, by pre_shift, to nearest with halves up. x: integers, channels last; multiplier, bias,
+    widen (powers of two): integers that broadcast against x. Works on int64 arrays and, because a division by a power of two
+    and a floor are exact there, on float64 tensors that hold integers below 2**53.
 
     >>> import numpy as np
     >>> rescale(np.array([-3, -2, 2, 3]), 1, 0, 0, shift=2, rounding=2, lo=-8, hi=7)   # halves go up
     array([-1,  0,  1,  1])
     """
-    wide = x * multiplier + bias * (1 << bias_shift) + rounding
-    return (wide // (1 << shift)).clip(lo, hi)
+    if pre_shift:
+        x = (x + half(pre_shift)) // (1 << pre_shift)
+    wide = x * multiplier + (bias * (1 << bias_shift) + rounding) * widen
+    return (wide // (widen * (1 << shift))).clip(lo, hi)
 
 
 def half(shift: int) -> int:

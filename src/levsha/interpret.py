@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from levsha.errors import LevshaError
-from levsha.ir import Graph
+from levsha.ir import Graph, Value
 
 
 def interpret(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -17,20 +17,25 @@ def interpret(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.nd
     """
     known: dict[str, np.ndarray] = {}
     for name, value in graph.inputs.items():
-        known[name] = _checked(name, value.lo, value.hi, value.shape, inputs)
+        known[name] = _checked(name, value, inputs)
     for op in graph.ops:
         known[op.name] = op.run(*(known[name] for name in op.inputs))
     return known
 
 
-def _checked(name: str, lo: int, hi: int, shape: tuple[int, ...], inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def _checked(name: str, value: Value, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     if name not in inputs:
         raise LevshaError(f"interpret: input {name!r} is missing; given: {', '.join(inputs) or 'none'}.")
     x = np.asarray(inputs[name])
-    if x.shape[1:] != shape or x.dtype.kind not in "iu":
+    if x.shape[1:] != value.shape or x.dtype.kind not in "iu":
         raise LevshaError(
-            f"interpret: input {name!r} is {x.dtype} of shape {x.shape}; needed: integers of shape (N, {', '.join(map(str, shape))})."
+            f"interpret: input {name!r} is {x.dtype} of shape {x.shape}; needed: integers of shape (N, {', '.join(map(str, value.shape))})."
         )
-    if x.size and (x.min() < lo or x.max() > hi):
-        raise LevshaError(f"interpret: input {name!r} holds {x.min()}..{x.max()}; its proven range is {lo}..{hi}.")
+    outside = (x < value.lows) | (x > value.highs)
+    if outside.any():
+        at = tuple(np.argwhere(outside)[0])
+        lo, hi = (np.broadcast_to(ends, value.shape)[at[1:]] for ends in (value.lows, value.highs))
+        raise LevshaError(
+            f"interpret: input {name!r} holds {x[at]} at {list(map(int, at))}; its proven range there is {lo}..{hi}."
+        )
     return x.astype(np.int64)

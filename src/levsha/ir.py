@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from levsha.errors import LevshaError
 
+SIGIL = "$"  # in C texts: what the net's prefix and an underscore are put in place of
 C_TYPES: dict[str, tuple[int, int, str]] = {  # C type: smallest, largest, numpy type; the narrowest first
     "uint8_t": (0, 255, "<u1"),
     "int8_t": (-128, 127, "<i1"),
@@ -25,8 +26,9 @@ C_TYPES: dict[str, tuple[int, int, str]] = {  # C type: smallest, largest, numpy
 class Value:
     """A tensor of integers with a proven range; its storage type follows from the range, nobody picks it.
 
-    shape: sizes without the batch. lo, hi: every element lies in lo..hi. total: where known, the sum of |element| never
-    exceeds it. step: real units of one integer, for reports, never for arithmetic.
+    shape: sizes without the batch, channels last. lo, hi: every element lies in lo..hi. total: where known, the sum of
+    |element| never exceeds it. step: real units of one integer, for reports, never for arithmetic. ranges: (lo, hi) of each
+    channel, where channels mean different things; lo..hi spans them all.
     """
 
     shape: tuple[int, ...]
@@ -34,6 +36,27 @@ class Value:
     hi: int
     total: int | None = None
     step: float = 1.0
+    ranges: tuple[tuple[int, int], ...] | None = None
+
+    @classmethod
+    def of_ranges(cls, ranges: Sequence[tuple[int, int]]) -> Value:
+        """Return a vector each element of which has a range of its own.
+
+        >>> Value.of_ranges([(0, 9), (-5, 300)]).c_type
+        'int16_t'
+        """
+        lows, highs = zip(*ranges, strict=True)
+        return cls((len(lows),), min(lows), max(highs), ranges=tuple(ranges))
+
+    @property
+    def lows(self) -> np.ndarray:
+        """The smallest value of each channel, or one for all: int64, broadcasts against the shape."""
+        return np.array(self.lo if self.ranges is None else [lo for lo, _ in self.ranges], np.int64)
+
+    @property
+    def highs(self) -> np.ndarray:
+        """The largest value of each channel, or one for all: int64, broadcasts against the shape."""
+        return np.array(self.hi if self.ranges is None else [hi for _, hi in self.ranges], np.int64)
 
     @property
     def size(self) -> int:
@@ -59,6 +82,15 @@ class Value:
         """The little-endian numpy type of `c_type`."""
         return np.dtype(C_TYPES[self.c_type][2])
 
+    @property
+    def c_place(self) -> str:
+        """The C type of an element in the arena, which holds values of any type one after the other.
+
+        >>> Value((3,), 0, 255).c_place, Value((3,), -1, 255).c_place
+        ('uint8_t', '$i16')
+        """
+        return {"int16_t": f"{SIGIL}i16", "int32_t": f"{SIGIL}i32"}.get(self.c_type, self.c_type)
+
 
 class Constant(NamedTuple):
     """An array that lives in program memory: its C type and its elements."""
@@ -67,9 +99,31 @@ class Constant(NamedTuple):
     data: np.ndarray
 
 
+@dataclass(frozen=True)
+class Code:
+    """The C of one op: the statements that fill its output, the arrays and the functions they use.
+
+    call: reads and writes values under `c_name`. constants, functions: by name without the prefix; in every text a
+    `$` before a name stands for the net's prefix. Functions of one name are equal, and emitted once.
+    """
+
+    call: str
+    constants: dict[str, Constant] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
+
+
 def c_name(value: str) -> str:
-    """Return the C identifier of a graph value."""
-    return f"net_{value}"
+    """Return what a graph value is called inside the function that computes it: no keyword ends in an underscore."""
+    return f"{value}_"
+
+
+def c_index(size: int) -> str:
+    """Return the C type that counts to `size`: 16 bits where they are enough.
+
+    >>> c_index(65_535), c_index(65_536)
+    ('uint16_t', 'uint32_t')
+    """
+    return "uint16_t" if size <= 0xFFFF else "uint32_t"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +133,7 @@ class Op(ABC):
     name: str
     inputs: tuple[str, ...]
     elementwise: ClassVar[bool] = False  # may write over its first input
+    later: ClassVar[Mapping[str, Any]] = {}  # fields that came later: kept in files only where they differ from these
 
     @abstractmethod
     def infer(self, *x: Value) -> Value:
@@ -89,16 +144,8 @@ class Op(ABC):
         """Compute a batch: int64 arrays of shape (N, *shape)."""
 
     @abstractmethod
-    def c(self, out: Value, *x: Value) -> str:
-        """Return the C statement that fills the output."""
-
-    def constants(self) -> dict[str, Constant]:
-        """Return the arrays in program memory, by C identifier."""
-        return {}
-
-    def functions(self, out: Value, *x: Value) -> dict[str, str]:
-        """Return the C functions that `c` calls, by name; equal ones are emitted once."""
-        return {}
+    def code(self, out: Value, *x: Value) -> Code:
+        """Return the portable C: exact on every target, in any dialect."""
 
     @classmethod
     @abstractmethod

@@ -79,17 +79,30 @@ def _describe(graph: Graph) -> tuple[str, dict[str, np.ndarray]]:
         fields: dict[str, Any] = {"op": type(op).__name__}
         for field in dataclasses.fields(op):
             value = getattr(op, field.name)
+            if field.name in op.later and value is op.later[field.name]:
+                continue
             if isinstance(value, np.ndarray):
                 tensors[f"{op.name}.{field.name}"] = _narrow(value)
             else:
                 fields[field.name] = value.name if isinstance(value, Format) else value
         ops.append(fields)
-    inputs = {name: {"shape": v.shape, "lo": v.lo, "hi": v.hi, "total": v.total} for name, v in graph.inputs.items()}
+    inputs = {name: describe_value(v) for name, v in graph.inputs.items()}
     return json.dumps({"inputs": inputs, "ops": ops, "outputs": graph.outputs}), tensors
 
 
+def describe_value(value: Value) -> dict[str, Any]:
+    """Return what is proven of an input, for a header."""
+    ranges = {} if value.ranges is None else {"ranges": value.ranges}
+    return {"shape": value.shape, "lo": value.lo, "hi": value.hi, "total": value.total, **ranges}
+
+
+def _value(about: dict[str, Any]) -> Value:
+    ranges = tuple((lo, hi) for lo, hi in about["ranges"]) if "ranges" in about else None
+    return Value(tuple(about["shape"]), about["lo"], about["hi"], about["total"], ranges=ranges)
+
+
 def _rebuild(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Graph:
-    inputs = {name: Value(tuple(v["shape"]), v["lo"], v["hi"], v["total"]) for name, v in header["inputs"].items()}
+    inputs = {name: _value(about) for name, about in header["inputs"].items()}
     ops: list[Op] = []
     for fields in header["ops"]:
         kind = OPS[fields.pop("op")]

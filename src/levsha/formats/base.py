@@ -60,8 +60,8 @@ class Format(ABC):
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
         """Return C lines that read one block at `w` and add digit * a to s0, s1, ...
 
-        sum_type: uint16_t or uint32_t, the type of the sums. narrow: `a` is a uint8_t and the sums have 16 bits, so that
-        a product of two bytes is enough.
+        sum_type: unsigned (16 bits or more, of which 16 count) or uint32_t, the type of the sums. narrow: `a` is a uint8_t
+        and 16 bits of the sums count, so that a product of two bytes is enough.
         """
 
 
@@ -72,5 +72,12 @@ def bit_fields(width: int) -> np.ndarray:
 
 def c_product(digit: str, sum_type: str, narrow: bool) -> str:
     """Return the C product digit * a, free of signed overflow and as narrow as it may be."""
-    wide = "unsigned" if sum_type == "uint16_t" else "uint32_t"  # uint16_t would be promoted to a signed int
-    return f"(uint8_t)({digit}) * a" if narrow else f"({wide})({digit}) * ({wide})a"
+    return f"({sum_type})((uint8_t)({digit}) * a)" if narrow else f"({sum_type})({digit}) * ({sum_type})a"
+
+
+def c_widened(sum_type: str) -> tuple[list[str], str]:
+    """Return the C lines that widen `a` for a sum, and what it is called then; sums of 16 bits need none.
+
+    A name of its own, because gcc warns of a change of sign where a 32-bit sum takes the conversion itself.
+    """
+    return (["const uint32_t u = (uint32_t)a;"], "u") if sum_type == "uint32_t" else ([], f"({sum_type})a")

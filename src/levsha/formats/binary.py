@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from levsha.formats.base import Format, bit_fields
+from levsha.formats.base import Format, bit_fields, c_widened
 
 
 class Binary(Format):
@@ -35,4 +35,5 @@ class Binary(Format):
         return data[:, None] >> bit_fields(1) & 1
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
-        return ["const uint8_t b = LEVSHA_U8(w);"] + [f"if (b & {1 << k}) s{k} += ({sum_type})a;" for k in range(8)]
+        lines, addend = c_widened(sum_type)
+        return [*lines, "const uint8_t b = $U8(w);"] + [f"if (b & {1 << k}) s{k} += {addend};" for k in range(8)]

@@ -31,9 +31,9 @@ class Int4(Format):
         return data[:, None] >> bit_fields(4) & 15
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
-        lines = ["uint8_t b = LEVSHA_U8(w);"]
+        lines = ["uint8_t b = $U8(w);"]
         for k in range(self.block):
-            lines += ["b = LEVSHA_U8(w + 1);"] if k == 2 else []
+            lines += ["b = $U8(w + 1);"] if k == 2 else []
             digit = "b >> 4" if k % 2 else "b & 15"
             lines.append(f"s{k} += {c_product(digit, sum_type, narrow)};")
         return lines

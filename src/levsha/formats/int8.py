@@ -30,8 +30,7 @@ class Int8(Format):
         return ((data ^ 128) - 128)[:, None]
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
-        wide = "int16_t" if sum_type == "uint16_t" else "int32_t"
+        wide = "int32_t" if sum_type == "uint32_t" else "int16_t"
         if narrow:  # a signed and an unsigned byte: the product fits 16 bits
-            return [f"s{k} += (uint16_t)((int16_t)(int8_t)LEVSHA_U8(w + {k}) * a);" for k in range(self.block)]
-        cast = "unsigned" if sum_type == "uint16_t" else "uint32_t"
-        return [f"s{k} += ({cast})({wide})(int8_t)LEVSHA_U8(w + {k}) * ({cast})a;" for k in range(self.block)]
+            return [f"s{k} += (unsigned)((int16_t)(int8_t)$U8(w + {k}) * a);" for k in range(self.block)]
+        return [f"s{k} += ({sum_type})({wide})(int8_t)$U8(w + {k}) * ({sum_type})a;" for k in range(self.block)]

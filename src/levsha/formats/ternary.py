@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from levsha.formats.base import Format
+from levsha.formats.base import Format, c_widened
 
 _POWERS = np.array([81, 27, 9, 3, 1])
 
@@ -40,9 +40,9 @@ class Ternary(Format):
         return np.stack(digits, 1)
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
-        twice = f"const {sum_type} a2 = ({sum_type})(({sum_type})a + ({sum_type})a);"
-        lines = ["uint8_t b = LEVSHA_U8(w);", "uint16_t m;", twice]
+        lines, addend = c_widened(sum_type)
+        lines += ["uint8_t b = $U8(w);", "uint16_t m;", f"const {sum_type} a2 = {addend} + {addend};"]
         for k in range(self.block):  # two bit tests beat a product: avr-gcc would multiply 16 by 16 bits here
-            add = f"if (m & 0x100) s{k} += ({sum_type})a; if (m & 0x200) s{k} += a2;"
+            add = f"if (m & 0x100) s{k} += {addend}; if (m & 0x200) s{k} += a2;"
             lines.append(f"m = (uint16_t)(b * 3u); b = (uint8_t)m; {add}")
         return lines

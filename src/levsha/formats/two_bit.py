@@ -35,9 +35,9 @@ class TwoBit(Format):
         return data[:, None] >> bit_fields(2) & 3
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
-        lines = ["uint8_t b = LEVSHA_U8(w);"]
+        lines = ["uint8_t b = $U8(w);"]
         for k in range(self.block):
-            lines += ["b = LEVSHA_U8(w + 1);"] if k == 4 else []
+            lines += ["b = $U8(w + 1);"] if k == 4 else []
             lines.append(f"s{k} += {c_product('b & 3', sum_type, narrow)}; b = (uint8_t)(b >> 2);")
         return lines
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.errors import LevshaError
-from levsha.ir import Graph, Op, Value, c_name
+from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,10 +27,10 @@ class Add(Op):
     def run(self, *x: np.ndarray) -> np.ndarray:
         return x[0] + x[1]
 
-    def c(self, out: Value, *x: Value) -> str:
+    def code(self, out: Value, *x: Value) -> Code:
         y, a, b = (c_name(name) for name in (self.name, *self.inputs))
         t = out.c_type
-        return f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = ({t})(({t}){a}[i] + ({t}){b}[i]);"
+        return Code(f"for ({c_index(out.size)} i = 0; i < {out.size}; ++i) {y}[i] = ({t})(({t}){a}[i] + ({t}){b}[i]);")
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

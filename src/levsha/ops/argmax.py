@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from levsha.ir import Graph, Op, Value, c_name
+from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,11 +20,13 @@ class Argmax(Op):
     def run(self, *x: np.ndarray) -> np.ndarray:
         return x[0].reshape(len(x[0]), -1).argmax(1)[:, None]
 
-    def c(self, out: Value, *x: Value) -> str:
-        y, source = c_name(self.name), c_name(self.inputs[0])
-        return f"""{y}[0] = 0;
-for (uint16_t i = 1; i < {x[0].size}; ++i)
+    def code(self, out: Value, *x: Value) -> Code:
+        y, source, index = c_name(self.name), c_name(self.inputs[0]), c_index(x[0].size)
+        return Code(
+            f"""{y}[0] = 0;
+for ({index} i = 1; i < {x[0].size}; ++i)
     if ({source}[i] > {source}[{y}[0]]) {y}[0] = ({out.c_type})i;"""
+        )
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

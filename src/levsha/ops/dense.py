@@ -10,7 +10,7 @@ import numpy as np
 from levsha.arith import FLOAT64_EXACT
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
-from levsha.ir import Constant, Graph, Op, Value, c_name
+from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 
 ARRAY_BYTES = 32_767  # avr-gcc refuses larger arrays: the weights of larger layers are emitted in parts
 
@@ -71,41 +71,37 @@ class Dense(Op):
         rows[:outputs] = self.weight_OI
         return self.format.pack(rows.reshape(-1, size, count).swapaxes(1, 2).reshape(-1))
 
-    def _parts(self) -> list[tuple[str, int, int]]:
-        """C name, first output and number of outputs of each part of the weights."""
-        outputs, count = self.weight_OI.shape
-        block_bytes = self.format.block // self.format.digits_per_byte * count
-        step = max(1, ARRAY_BYTES // block_bytes) * self.format.block
-        starts = range(0, outputs, step)
-        names = [f"{c_name(self.name)}_weight{f'_{start}' if len(starts) > 1 else ''}" for start in starts]
+    def parts(self, block: int, block_bytes: int) -> list[tuple[str, int, int]]:
+        """Return name, first output and number of outputs of each array that the weights are cut into.
+
+        block: outputs that lie together; block_bytes: bytes of one block.
+        """
+        step = max(1, ARRAY_BYTES // block_bytes) * block
+        starts, outputs = range(0, len(self.weight_OI), step), len(self.weight_OI)
+        names = [f"{self.name}_weight{f'_{start}' if len(starts) > 1 else ''}" for start in starts]
         return [(name, start, min(step, outputs - start)) for name, start in zip(names, starts, strict=True)]
 
-    def constants(self) -> dict[str, Constant]:
-        size, count = self.format.block, self.weight_OI.shape[1]
-        rows = self.packed().reshape(-1, size // self.format.digits_per_byte * count)
-        return {
-            name: Constant("uint8_t", rows[start // size : -(-(start + n) // size)].ravel())
-            for name, start, n in self._parts()
+    def code(self, out: Value, *x: Value) -> Code:
+        sum_type = "uint32_t" if out.c_type == "int32_t" else "unsigned"
+        name = f"dense_{self.format.name}_{x[0].c_type[:-2]}_"
+        block, kernel = f"{name}block{32 if sum_type == 'uint32_t' else 16}", name + out.c_type[:-2]
+        functions = {
+            block: _c_block(block, self.format, x[0].c_place, sum_type),
+            kernel: _c_kernel(kernel, block, self.format, x[0].c_place, out, sum_type, c_index(max(self.weight_OI.shape))),
         }
+        return self.in_parts(kernel, self.format.block, self.packed(), functions)
 
-    def c(self, out: Value, *x: Value) -> str:
-        kernel, count = self._kernel(out, *x), self.weight_OI.shape[1]
-        y, source = c_name(self.name), c_name(self.inputs[0])
-        return "\n".join(
-            f"{kernel}({name}, {source}, {count}, {y} + {start}, {n});" for name, start, n in self._parts()
-        )
-
-    def _kernel(self, out: Value, x: Value) -> str:
-        return f"dense_{self.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}"
-
-    def functions(self, out: Value, *x: Value) -> dict[str, str]:
-        x_type, sum_type = x[0].c_type, "uint32_t" if out.c_type == "int32_t" else "uint16_t"
-        block = f"dense_{self.format.name}_{x_type[:-2]}_block{sum_type[4:-2]}"
-        kernel = self._kernel(out, *x)
-        return {
-            block: _c_block(block, self.format, x_type, sum_type),
-            kernel: _c_kernel(kernel, block, self.format, x_type, out.c_type, sum_type),
+    def in_parts(self, kernel: str, block: int, packed: np.ndarray, functions: dict[str, str]) -> Code:
+        """Return the calls of a kernel(weights, x, inputs, y, outputs) over weights packed in blocks of outputs, cut into parts."""
+        count, blocks = self.weight_OI.shape[1], -(-len(self.weight_OI) // block)
+        y, source, rows = c_name(self.name), c_name(self.inputs[0]), packed.reshape(blocks, -1)
+        parts = self.parts(block, rows.shape[1])
+        calls = [f"${kernel}(${name}, {source}, {count}, {y} + {start}, {n});" for name, start, n in parts]
+        constants = {
+            name: Constant("uint8_t", rows[start // block : -(-(start + n) // block)].ravel())
+            for name, start, n in parts
         }
+        return Code("\n".join(calls), constants, functions)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
@@ -128,10 +124,10 @@ def _grouped(number: int) -> str:
 def _c_block(name: str, weights: Format, x_type: str, sum_type: str) -> str:
     """The inner loop: a function of its own, so that nothing but the sums competes for registers."""
     sums = [f"s{k}" for k in range(weights.block)]
-    narrow = x_type == "uint8_t" and sum_type == "uint16_t"
+    narrow = x_type == "uint8_t" and sum_type == "unsigned"
     accumulate = "\n            ".join(weights.c_accumulate(sum_type, narrow))
     return f"""/* Sums of {weights.block} outputs, from weights {weights.meaning}; zero inputs are skipped. Returns the end of the weights. */
-static LEVSHA_KERNEL const uint8_t *{name}(const uint8_t *w, const {x_type} *v, const {x_type} *v_end, {sum_type} *sums)
+static $KERNEL const uint8_t *${name}(const uint8_t *w, const {x_type} *v, const {x_type} *v_end, {sum_type} *sums)
 {{
     {sum_type} {", ".join(f"{s} = 0" for s in sums)};
     do {{
@@ -147,25 +143,29 @@ static LEVSHA_KERNEL const uint8_t *{name}(const uint8_t *w, const {x_type} *v, 
 """
 
 
-def _c_kernel(name: str, block: str, weights: Format, x_type: str, y_type: str, sum_type: str) -> str:
+def _c_kernel(name: str, block: str, weights: Format, x_type: str, out: Value, sum_type: str, index: str) -> str:
     """Sums are unsigned and wrap: the proven range of the result makes the final conversion exact."""
     total = f"""
     {sum_type} total = 0;
-    for (const {x_type} *v = x; v != x_end; ++v) total = ({sum_type})(total + ({sum_type})*v);
-    total = ({sum_type})(total * {-weights.digit_offset}u);"""
+    for (const {x_type} *v = x; v != x_end; ++v) {{
+        const {sum_type} u = ({sum_type})*v;
+        total += u;
+    }}
+    total *= {-weights.digit_offset}u;"""
     corrects = weights.digit_offset != 0
     scale = "" if weights.digit_scale == 1 else f" * {weights.digit_scale}u"
+    narrow = "uint32_t" if sum_type == "uint32_t" else "uint16_t"
     return f"""/* y[o] = sum of weight[o][i] * x[i] */
-static void {name}(const uint8_t *w, const {x_type} *x, uint16_t inputs, {y_type} *y, uint16_t outputs)
+static void ${name}(const uint8_t *w, const {x_type} *x, {index} inputs, {out.c_place} *y, {index} outputs)
 {{
     const {x_type} *const x_end = x + inputs;
     {sum_type} sums[{weights.block}];{total if corrects else ""}
-    for (uint16_t o = 0, k = {weights.block}; o < outputs; ++o, ++k) {{
+    for ({index} o = 0, k = {weights.block}; o < outputs; ++o, ++k) {{
         if (k == {weights.block}) {{
-            w = {block}(w, x, x_end, sums);
+            w = ${block}(w, x, x_end, sums);
             k = 0;
         }}
-        *y++ = ({y_type})({sum_type})(sums[k]{scale}{" - total" if corrects else ""});
+        *y++ = ({out.c_type})({narrow})(sums[k]{scale}{" - total" if corrects else ""});
     }}
 }}
 """

@@ -9,7 +9,7 @@ import numpy as np
 
 from levsha.arith import INT16_MAX
 from levsha.errors import LevshaError
-from levsha.ir import Constant, Graph, Op, Value, c_name
+from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,14 +37,14 @@ class Lookup(Op):
     def run(self, *x: np.ndarray) -> np.ndarray:
         return self.table.astype(np.int64)[x[0]]
 
-    def constants(self) -> dict[str, Constant]:
-        return {f"{c_name(self.name)}_table": Constant(self._entries().c_type, self.table)}
-
-    def c(self, out: Value, *x: Value) -> str:
-        """The output's type is the table's: its cast makes a byte read from flash signed again."""
-        y, source = c_name(self.name), c_name(self.inputs[0])
-        read = "LEVSHA_I16" if out.c_type == "int16_t" else "LEVSHA_U8"
-        return f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = ({out.c_type}){read}({y}_table + {source}[i]);"
+    def code(self, out: Value, *x: Value) -> Code:
+        """The output's type is the table's: its cast makes a byte read from program memory signed again."""
+        y, source, table = c_name(self.name), c_name(self.inputs[0]), f"{self.name}_table"
+        read = "$I16" if out.c_type == "int16_t" else "$U8"
+        call = (
+            f"for ({c_index(out.size)} i = 0; i < {out.size}; ++i) {y}[i] = ({out.c_type}){read}(${table} + {source}[i]);"
+        )
+        return Code(call, {table: Constant(self._entries().c_type, self.table)})
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from levsha.errors import LevshaError
-from levsha.ir import Graph, Op, Value, c_name
+from levsha.ir import Code, Graph, Op, Value, c_name
 
 SPACE, UPPER_A, UPPER_Z, TO_LOWER = 32, 65, 90, 32
 
@@ -61,25 +61,22 @@ class NgramCounts(Op):
             flat += np.bincount(bucket_NP[inside_NP], minlength=len(flat))
         return flat.reshape(count, self.buckets)
 
-    def c(self, out: Value, *x: Value) -> str:
+    def code(self, out: Value, *x: Value) -> Code:
         y, text = c_name(self.name), c_name(self.inputs[0])
+        kernel = f"ngram_counts_{out.c_type[:-2]}_{self.buckets}"
         clear = f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = 0;"
         calls = [
-            f"{self._kernel(out)}({text}, {x[0].size}, {self.pad}, {n}, {self.position_seed}, {y});" for n in self.sizes
+            f"${kernel}({text}, {x[0].size}, {self.pad}, {n}, {self.position_seed}, {y});" for n in self.sizes
         ]
-        return "\n".join([clear, *calls])
+        return Code("\n".join([clear, *calls]), functions={kernel: self._function(kernel, out)})
 
-    def _kernel(self, out: Value) -> str:
-        return f"ngram_counts_{out.c_type[:-2]}_{self.buckets}"
-
-    def functions(self, out: Value, *x: Value) -> dict[str, str]:
-        name = self._kernel(out)
-        source = f"""/* Counts the n-grams of a text that ends at a zero byte or after `most` bytes, with `pad` spaces at both ends. */
-static void {name}(const uint8_t *text, uint16_t most, uint8_t pad, uint8_t n, uint8_t position_seed, {out.c_type} *counts)
+    def _function(self, name: str, out: Value) -> str:
+        return f"""/* Counts the n-grams of a text that ends at a zero byte or after `most` bytes, with `pad` spaces at both ends. */
+static void ${name}(const uint8_t *text, uint16_t most, uint8_t pad, uint8_t n, uint8_t position_seed, {out.c_place} *counts)
 {{
     uint16_t length = 0;
     while (length < most && text[length]) ++length;
-    for (uint16_t start = 0; start + n <= length + 2u * pad; ++start) {{
+    for (uint16_t start = 0; start + n <= length + 2 * pad; ++start) {{
         uint16_t hash = (uint16_t)(start * position_seed);
         for (uint8_t j = 0; j < n; ++j) {{
             const uint16_t at = (uint16_t)(start + j - pad);   /* wraps below zero: outside as well */
@@ -91,7 +88,6 @@ static void {name}(const uint8_t *text, uint16_t most, uint8_t pad, uint8_t n, u
     }}
 }}
 """
-        return {name: source}
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half, rescale
 from levsha.errors import LevshaError
-from levsha.ir import Constant, Graph, Op, Value, c_name
+from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
+
+MOST_SHIFT = 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Requantize(Op):
-    """Scale sums to the next layer's integers: batch normalisation, rounding and ReLU in one; legend: O channels.
+    """Scale sums to the next layer's integers: batch normalisation, rounding and ReLU in one; legend: O channels, the last axis.
 
     multiplier_O, bias_O: int16, one per channel, or a single one for all. A multiplier that is 1 everywhere costs nothing.
+    Where 32 bits would leave the multipliers too few: pre_shift, by which the sum is first shifted right, rounding to nearest;
+    where channels differ too much to share a shift: extra_O, by which each channel is shifted further (bias and rounding
+    keep their meaning).
     """
 
     elementwise: ClassVar[bool] = True
+    later: ClassVar[dict[str, Any]] = {"pre_shift": 0, "extra_O": None}
     multiplier_O: np.ndarray
     bias_O: np.ndarray
     bias_shift: int
@@ -29,87 +35,113 @@ class Requantize(Op):
     lo: int
     hi: int
     step: float = 1.0
+    pre_shift: int = 0
+    extra_O: np.ndarray | None = None
+
+    @property
+    def _tables(self) -> dict[str, np.ndarray]:
+        """The parameters by what they are called in C: one number, or one for each channel."""
+        extra = {} if self.extra_O is None else {"extra": self.extra_O}
+        return {"multiplier": self.multiplier_O, "bias": self.bias_O, **extra}
+
+    @property
+    def _extra_O(self) -> np.ndarray:
+        return np.zeros(1, np.int64) if self.extra_O is None else self.extra_O.astype(np.int64)
 
     def infer(self, *x: Value) -> Value:
         """Prove that the product and both sums fit 32 bits for every channel."""
         (x_,) = x
+        self._check_tables(x_)
+        reach = int(np.ceil(self._reach(x_)).max())
+        if reach > INT32_MAX:
+            raise LevshaError(
+                f"x * multiplier + bias can reach {reach}; int32 allows {INT32_MAX}. Use a smaller shift, or a pre_shift."
+            )
+        ends = np.stack([self._rescaled(end) for end in (x_.lows, x_.highs)])
+        return Value(x_.shape, int(ends.min()), int(ends.max()), step=self.step)
+
+    def _check_tables(self, x: Value) -> None:
+        for label, array in self._tables.items():
+            if array.shape not in ((1,), x.shape[-1:]):
+                raise LevshaError(
+                    f"{label} has shape {array.shape}; {self.inputs[0]!r} has shape {x.shape}: one number, or one for each of "
+                    f"{x.shape[-1]} channels, is needed."
+                )
         for label, array in (("multiplier", self.multiplier_O), ("bias", self.bias_O)):
-            if array.shape not in ((1,), x_.shape):
-                raise LevshaError(f"{label} has shape {array.shape}; {self.inputs[0]!r} has shape {x_.shape}.")
             if np.abs(array).max() > INT16_MAX:
                 raise LevshaError(
                     f"a {label} is {int(np.abs(array).max())}; int16 allows {INT16_MAX}. Use a smaller shift."
                 )
-        if not (0 <= self.shift <= 30 and 0 <= self.bias_shift <= 30):
-            raise LevshaError(f"shift is {self.shift} and bias_shift {self.bias_shift}; both must be 0 to 30.")
-        m, b = self.multiplier_O.astype(np.int64), self.bias_O.astype(np.int64) << self.bias_shift
-        product = np.maximum(np.abs(m * x_.lo), np.abs(m * x_.hi))
-        reach = int((product + np.abs(b)).max()) + self.rounding
-        if reach > INT32_MAX:
-            raise LevshaError(
-                f"x * multiplier + bias can reach {reach}; int32 allows {INT32_MAX}. Use a smaller shift."
-            )
-        ends = np.stack(
-            [
-                rescale(
-                    end, m, self.bias_O.astype(np.int64), self.bias_shift, self.shift, self.rounding, self.lo, self.hi
-                )
-                for end in (x_.lo, x_.hi)
-            ]
-        )
-        return Value(x_.shape, int(ends.min()), int(ends.max()), step=self.step)
+        deepest = self.shift + int(self._extra_O.max())
+        if not (0 <= self.shift <= deepest <= MOST_SHIFT and 0 <= self.bias_shift <= MOST_SHIFT):
+            raise LevshaError(f"shift is {deepest} and bias_shift {self.bias_shift}; both must be 0 to {MOST_SHIFT}.")
+        if not 0 <= self.pre_shift <= 16 or self._extra_O.min() < 0:
+            raise LevshaError(f"pre_shift is {self.pre_shift}, the least extra shift {self._extra_O.min()}; 0 to 16 and 0 or more are allowed.")
+
+    def _reach(self, x: Value) -> np.ndarray:
+        """The largest magnitude on the way to each channel's output; also that of the sum itself before it is shifted."""
+        m, b = np.abs(self.multiplier_O.astype(np.int64)), np.abs(self.bias_O.astype(np.int64)) << self.bias_shift
+        largest = np.maximum(np.abs(x.lows), np.abs(x.highs)) + half(self.pre_shift)
+        return np.maximum((largest >> self.pre_shift) * m + ((b + self.rounding) << self._extra_O), largest)
+
+    def _rescaled(self, x: np.ndarray) -> np.ndarray:
+        m, b = self.multiplier_O.astype(np.int64), self.bias_O.astype(np.int64)
+        widen = 1 if self.extra_O is None else 1 << self._extra_O
+        settings = (self.bias_shift, self.shift, self.rounding, self.lo, self.hi, self.pre_shift, widen)
+        return rescale(x, m, b, *settings)
 
     def run(self, *x: np.ndarray) -> np.ndarray:
-        m, b = self.multiplier_O.astype(np.int64), self.bias_O.astype(np.int64)
-        return rescale(x[0], m, b, self.bias_shift, self.shift, self.rounding, self.lo, self.hi)
+        return self._rescaled(x[0])
 
-    def constants(self) -> dict[str, Constant]:
-        arrays = {"multiplier": self.multiplier_O, "bias": self.bias_O}
-        return {
-            f"{c_name(self.name)}_{label}": Constant("int16_t", array)
-            for label, array in arrays.items()
-            if array.size > 1
-        }
-
-    def c(self, out: Value, *x: Value) -> str:
-        tables = "".join(f", {name}" for name in self.constants())
-        return f"{self._kernel(out, *x)}({c_name(self.inputs[0])}{tables}, {c_name(self.name)}, {out.size});"
+    def code(self, out: Value, *x: Value) -> Code:
+        tables = {label: array for label, array in self._tables.items() if array.size > 1}
+        kinds = {label: "uint8_t" if label == "extra" else "int16_t" for label in tables}
+        constants = {f"{self.name}_{label}": Constant(kinds[label], array) for label, array in tables.items()}
+        kernel, channels = self._kernel(out, *x), out.shape[-1] if tables else out.size
+        y, source, names = c_name(self.name), c_name(self.inputs[0]), "".join(f", ${name}" for name in constants)
+        call = f"${kernel}({source}{names}, {y}, {channels});"
+        if channels < out.size:
+            at = f" + i * {channels}"
+            call = f"for ({c_index(out.size)} i = 0; i < {out.size // channels}; ++i) ${kernel}({source}{at}{names}, {y}{at}, {channels});"
+        return Code(call, constants, {kernel: self._function(kernel, kinds, out, x[0], c_index(channels))})
 
     def _kernel(self, out: Value, x: Value) -> str:
         scalars = [
-            f"{k}{int(a[0])}".replace("-", "m")
-            for k, a in (("m", self.multiplier_O), ("b", self.bias_O))
-            if a.size == 1
+            f"{label[0]}{int(a[0])}".replace("-", "m") for label, a in self._tables.items() if a.size == 1
         ]
         settings = f"{self.bias_shift}_{self.shift}_{self.rounding}_{self.lo}_{self.hi}".replace("-", "m")
-        return "_".join(["requantize", x.c_type[:-2], out.c_type[:-2], settings, *scalars])
+        pre = [f"p{self.pre_shift}"] if self.pre_shift else []
+        extra = ["extra"] if self.extra_O is not None else []
+        return "_".join(["requantize", x.c_type[:-2], out.c_type[:-2], settings, *scalars, *pre, *extra])
 
-    def functions(self, out: Value, *x: Value) -> dict[str, str]:
-        tables = "".join(
-            f", const int16_t *{label}" for label, a in (("m", self.multiplier_O), ("b", self.bias_O)) if a.size > 1
+    def _function(self, name: str, kinds: dict[str, str], out: Value, x: Value, index: str) -> str:
+        parameters = "".join(f", const {kind} *{label[0]}" for label, kind in kinds.items())
+        m, b, e = (
+            f"{'$U8' if label == 'extra' else '$I16'}({label[0]}++)" if label in kinds else f"{int(self._tables.get(label, np.zeros(1))[0])}"
+            for label in ("multiplier", "bias", "extra")
         )
-        m = "LEVSHA_I16(m++)" if self.multiplier_O.size > 1 else f"{int(self.multiplier_O[0])}L"
-        b = "LEVSHA_I16(b++)" if self.bias_O.size > 1 else f"{int(self.bias_O[0])}L"
-        name = self._kernel(out, *x)
+        sums = f"(int32_t)*x++ * {m}"
+        if self.pre_shift:
+            sums = f"(((int32_t)*x++ + {half(self.pre_shift)}) >> {self.pre_shift}) * {m}"
+        added = f"(int32_t){b} * {1 << self.bias_shift} + {self.rounding}"
+        adds = [f"v += {added};", f"v >>= {self.shift};"]
+        if self.extra_O is not None:
+            adds = [f"const uint8_t k = (uint8_t){e};", f"v += ({added}) * ((int32_t)1 << k);", f"v >>= {self.shift} + k;"]
         clips = [
-            f"if (v {sign} {end}L) v = {end}L;"
-            for sign, end in (("<", self.lo), (">", self.hi))
-            if abs(end) < INT32_MAX
+            f"if (v {sign} {end}) v = {end};" for sign, end in (("<", self.lo), (">", self.hi)) if abs(end) < INT32_MAX
         ]
-        clip = "\n        ".join(clips)
-        source = f"""/* y = clip((x * m + (b << {self.bias_shift}) + {self.rounding}) >> {self.shift}, {self.lo}, {self.hi}) */
-static void {name}(const {x[0].c_type} *x{tables}, {out.c_type} *y, uint16_t n)
+        body = "\n        ".join([f"int32_t v = {sums};", *adds, *clips, f"*y++ = ({out.c_type})v;"])
+        before = f"round(x / {1 << self.pre_shift})" if self.pre_shift else "x"
+        further = "" if self.extra_O is None else ", each channel further by its own k"
+        return f"""/* y = clip(({before} * m + (b << {self.bias_shift}) + {self.rounding}) >> {self.shift}, {self.lo}, {self.hi}){further} */
+static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} n)
 {{
+    {out.c_place} *const end = y + n;
     do {{
-        int32_t v = (int32_t)*x++ * {m};
-        v += (int32_t){b} * {1 << self.bias_shift}L + {self.rounding}L;
-        v >>= {self.shift};
-        {clip}
-        *y++ = ({out.c_type})v;
-    }} while (--n);
+        {body}
+    }} while (y != end);
 }}
 """
-        return {name: source}
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
@@ -124,6 +156,16 @@ static void {name}(const {x[0].c_type} *x{tables}, {out.c_type} *y, uint16_t n)
             yield Graph({"x": x}, (cls._example(m, b, bias_shift, shift, half(shift), lo, hi),))
         one = np.array([1])  # a multiplier and a bias for all channels, rounding down
         yield Graph({"x": Value((5,), -999, 999)}, (cls._example(one, one * -2, 0, 2, 0, 0, INT32_MAX),))
+        m, b = rng.integers(-90, 90, 3), rng.integers(-INT16_MAX, INT16_MAX, 3)
+        yield Graph({"x": Value((2, 4, 3), -32768, 32767)}, (cls._example(m, b, 3, 9, 256, -127, 127),))
+        wide, most = Value((13,), -(1 << 24), 1 << 24), (INT32_MAX >> 2) // (1 << 18)
+        m, b = rng.integers(-most, most, 13, endpoint=True), rng.integers(-INT16_MAX, INT16_MAX, 13)
+        pre = cls._example(m, b, 9, 18, half(18), -32767, 32767)
+        yield Graph({"x": wide}, (replace(pre, pre_shift=6),))
+        ranges = Value.of_ranges([(0, 1), (-32768, 32767), (-900, 4096), (7, 7)])
+        m, b = np.array([16397, 16397, -11937, 2]), rng.integers(-400, 400, 4)
+        apart = cls._example(m, b, 4, 8, half(8), -127, 127)
+        yield Graph({"x": ranges}, (replace(apart, extra_O=np.array([0, 15, 12, 1])),))
 
     @classmethod
     def _example(

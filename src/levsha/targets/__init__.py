@@ -1,9 +1,10 @@
 """The targets; this list is the only place that names them all."""
 
 from levsha.errors import LevshaError
-from levsha.targets.base import Outcome, Target, Tool
+from levsha.targets.avr import Uno
+from levsha.targets.base import Target
+from levsha.targets.firmware import Answer, Conversation, Firmware, Outcome, Tool, Typed, find_image
 from levsha.targets.host import Host
-from levsha.targets.uno import Uno
 
 TARGETS: dict[str, Target] = {target.name: target for target in (Host(), Uno())}
 
@@ -15,4 +16,4 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-__all__ = ["TARGETS", "Outcome", "Target", "Tool", "find_target"]
+__all__ = ["TARGETS", "Answer", "Conversation", "Firmware", "Outcome", "Target", "Tool", "Typed", "find_image", "find_target"]

@@ -1,4 +1,4 @@
-"""What a target is: a toolchain and a way to run what it makes."""
+"""What a target is: a toolchain, a C dialect, kernels of its own, and a way to run what it makes."""
 
 from __future__ import annotations
 
@@ -12,34 +12,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from levsha.emit.c import emit_c
+from levsha.applications import Application, Bare
+from levsha.emit.c import Style, emit_c
+from levsha.emit.choose import Kernel
+from levsha.emit.dialect import PORTABLE, Dialect
 from levsha.errors import LevshaError
 from levsha.ir import Graph
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A program (or, with a slash, a file) that a target needs, and the Debian package that holds it."""
-
-    name: str
-    package: str
-
-    def found(self) -> bool:
-        """Say whether the tool is on this machine."""
-        return Path(self.name).exists() if "/" in self.name else shutil.which(self.name) is not None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a target computed: every input as the chip saw it, every output, and, where the target counts them, cycles.
-
-    inputs, outputs: name -> (N, *shape); cycles: (N, stages), 0 where a stage was not run for that vector.
-    """
-
-    inputs: dict[str, np.ndarray]
-    outputs: dict[str, np.ndarray]
-    cycles: np.ndarray | None = None
-    stack_bytes: int | None = None
+from levsha.meaning import Meaning
+from levsha.targets.firmware import Firmware, Outcome, Tool
 
 
 class Target(ABC):
@@ -51,6 +31,8 @@ class Target(ABC):
     flash_bytes: ClassVar[int | None] = None
     ram_bytes: ClassVar[int | None] = None
     clock_hz: ClassVar[int | None] = None
+    dialect: ClassVar[Dialect] = PORTABLE
+    kernels: ClassVar[Sequence[Kernel]] = ()
 
     def missing(self) -> str:
         """Return '' where every tool is found, else what is missing and how to get it."""
@@ -64,14 +46,19 @@ class Target(ABC):
         if self.missing():
             raise LevshaError(f"target {self.name}: {self.missing()}.")
 
-    def run(self, graph: Graph, inputs: Mapping[str, np.ndarray], folder: Path) -> Outcome:
-        """Build the graph in `folder` with a main that only runs vectors, and run a batch of them."""
-        self.require()
-        (folder / "net.h").write_text(emit_c(graph, f"test graph for {self.name}"))
-        return self._run_vectors(graph, inputs, folder)
+    def net_text(self, graph: Graph, title: str, meaning: Meaning | None = None) -> str:
+        """Return net.h as a firmware of this target includes it: one static instance, this dialect, these kernels."""
+        style = Style(instance=True, private=True, dialect=self.dialect, kernels=self.kernels)
+        return emit_c(graph, title, style, meaning).header
 
     @abstractmethod
-    def _run_vectors(self, graph: Graph, inputs: Mapping[str, np.ndarray], folder: Path) -> Outcome: ...
+    def firmware(self, graph: Graph, application: Application, title: str, meaning: Meaning | None = None) -> Firmware:
+        """Return the firmware of a net and a conversation around it: its sources, emitted once, and not built yet."""
+
+    def run(self, graph: Graph, inputs: Mapping[str, np.ndarray], folder: Path) -> Outcome:
+        """Build the graph alone in `folder` and run a batch of vectors."""
+        self.require()
+        return self.firmware(graph, Bare(), f"net alone on {self.name}").built(folder).vectors(inputs)
 
 
 def pack_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -101,3 +88,8 @@ def call(command: Sequence[str], what: str, **options: object) -> str:
     if done.returncode:
         raise LevshaError(f"{what}: {command[0]} failed with status {done.returncode}: {done.stderr.strip()[-600:]}")
     return done.stdout
+
+
+def found_program(name: str) -> bool:
+    """Say whether a program (or, with a slash, a file) is on this machine."""
+    return Path(name).exists() if "/" in name else shutil.which(name) is not None

@@ -2,7 +2,7 @@
 
    usage: simrun ELF [-m mcu] [-f hz] [-c most_cycles] [-i stage:address:length]... [-o address:length]... [-v vectors count [-l line]]
 
-   The firmware speaks through GPIOR0 (data address 0x3E), one OUT instruction each:
+   The firmware speaks through GPIOR0 (data address 0x3E), one OUT instruction each, see mark.h:
      0x01      waits for a line on the UART: the runner sends the next line of its standard input; none left: the end;
                with -v it types the line of -l instead, "go" where none is given: any that makes the firmware run its net
      0x10 + k  stage k starts: with -v, the runner first puts the current vector's input k into SRAM
@@ -24,6 +24,7 @@
 #include <simavr/sim_avr.h>
 #include <simavr/sim_elf.h>
 #include <simavr/sim_io.h>
+#include "mark.h"
 
 enum { MOST_AREAS = 8, GPIOR0_ADDRESS = 0x3e, UART_BYTE_CYCLES = 2000 };
 typedef struct { unsigned stage, address, length; } area_t;
@@ -95,11 +96,11 @@ static void mark(avr_t *avr, avr_io_addr_t address, uint8_t value, void *unused)
     (void)unused;
     avr->data[address] = value;
     const unsigned stage = value & 15;
-    if (value == 0x01) ready(avr);
-    else if (value == 0xff) finished = 1;
+    if (value == MARK_READY) ready(avr);
+    else if (value == MARK_DONE) finished = 1;
     else if (stage >= MOST_AREAS) fail("a stage number is too large");
-    else if (value >> 4 == 1) { if (vectors) inject(avr, stage); stage_started[stage] = avr->cycle; }
-    else if (value >> 4 == 2) {
+    else if ((value & 0xf0) == MARK_STARTS) { if (vectors) inject(avr, stage); stage_started[stage] = avr->cycle; }
+    else if ((value & 0xf0) == MARK_ENDS) {
         stage_cycles[stage] += avr->cycle - stage_started[stage] - 1;   /* the first OUT itself */
         if (stage == stage_count - 1) report(avr);
     }

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -18,6 +18,8 @@ import numpy as np
 
 from levsha.errors import LevshaError
 from levsha.targets.base import call
+from levsha.targets.firmware import Answer, Conversation
+from levsha.targets.texts import mark_header
 
 MOST_CYCLES = 500_000_000  # a line or a vector that takes longer (half a simulated minute) hangs
 
@@ -26,10 +28,10 @@ MOST_CYCLES = 500_000_000  # a line or a vector that takes longer (half a simula
 class Transcript:
     """What one run of the simulator said, line by line.
 
-    text: bytes sent over the UART. steps: (input bytes, output bytes, cycles per stage) of each finished vector.
+    sent: bytes sent over the UART, apart for each line that was typed, those before the first one first. steps: (input bytes, output bytes, cycles per stage) of each finished vector.
     """
 
-    text: bytearray = field(default_factory=bytearray)
+    sent: list[bytearray] = field(default_factory=lambda: [bytearray()])
     steps: list[tuple[bytes, bytes, tuple[int, ...]]] = field(default_factory=list)
     cycles: int = 0
     stack_bytes: int = 0
@@ -39,7 +41,9 @@ class Transcript:
         """Take in one line and return its kind: R, T, V, E, or '' for what libsimavr itself prints."""
         kind, _, rest = line.rstrip("\n").partition(" ")
         if kind == "T":
-            self.text.append(int(rest, 16))
+            self.sent[-1].append(int(rest, 16))
+        elif kind == "R":
+            self.sent.append(bytearray())
         elif kind == "V":
             inputs, outputs, *cycles = rest.split(" ")
             self.steps.append((bytes.fromhex(inputs), bytes.fromhex(outputs), tuple(map(int, cycles))))
@@ -47,6 +51,11 @@ class Transcript:
             self.reason, cycles, stack = rest.split(" ")
             self.cycles, self.stack_bytes = int(cycles), int(stack)
         return kind if kind in ("R", "T", "V", "E") else ""
+
+    @property
+    def texts(self) -> list[str]:
+        """What was sent before each readiness for a line, and after the last one."""
+        return [part.decode("utf-8", "replace") for part in self.sent]
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,9 @@ def runner() -> Path:
 
     Where that folder cannot be written, it is compiled anew for this process.
     """
-    source = files("levsha.targets.uno").joinpath("simrun.c").read_text()
+    source = files("levsha.targets.avr").joinpath("simrun.c").read_text()
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache_home / "levsha" / f"simrun-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    path = cache_home / "levsha" / f"simrun-{hashlib.sha256((source + mark_header()).encode()).hexdigest()[:12]}"
     if path.exists():
         return path
     try:
@@ -77,6 +86,7 @@ def runner() -> Path:
         path = Path(folder, path.name)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         Path(folder, "simrun.c").write_text(source)
+        Path(folder, "mark.h").write_text(mark_header())
         call(["gcc", "-std=gnu99", "-O2", "-o", "simrun", "simrun.c", "-lsimavr", "-lelf"], "uno simulator", cwd=folder)
         os.replace(Path(folder, "simrun"), path)
     return path
@@ -125,3 +135,44 @@ def _transcript(words: list[str], typed: str) -> Transcript:
         why = done.stderr.decode(errors="replace").strip() or transcript.reason
         raise LevshaError(f"uno simulator: the firmware did not finish ({why}).")
     return transcript
+
+
+class SimulatedTalk(Conversation):
+    """A conversation with a firmware in the simulator; stages: of its net; answer: see Application.answer."""
+
+    def __init__(self, elf: Path, stages: int, answer: Callable[[str], str]) -> None:
+        areas = [Area(0x100, 0, stages - 1)]  # an empty one: only to say how many stages there are
+        self._answer = answer
+        self._process = subprocess.Popen(
+            command(elf, areas, []),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="surrogateescape",
+        )
+        self._until_ready()
+
+    def say(self, line: str) -> Answer:
+        """Type a line; the cycles are those of each run of the last stage, with the stages before it."""
+        line = "".join(c for c in line if c >= " " and c != "\x7f")
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        transcript = self._until_ready()
+        return Answer(self._answer(transcript.texts[0]), [sum(step[2]) for step in transcript.steps])
+
+    def close(self) -> None:
+        """End the simulator."""
+        self._process.kill()
+        self._process.wait()
+
+    def _until_ready(self) -> Transcript:
+        transcript = Transcript()
+        assert self._process.stdout
+        for line in self._process.stdout:
+            if transcript.read(line) in ("R", "E"):
+                break
+        if transcript.reason or self._process.poll() is not None:
+            raise LevshaError(f"uno simulator: the firmware stopped ({transcript.reason or 'no answer'}).")
+        return transcript

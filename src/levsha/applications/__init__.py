@@ -1,0 +1,10 @@
+"""What a firmware says over its serial line, one application a file: no chip in it.  This list is the only place that names them all."""
+
+from levsha.applications.bare import Bare
+from levsha.applications.base import Application
+from levsha.applications.chat import Chat
+from levsha.applications.sensor import Sensor
+
+APPLICATIONS: dict[str, type[Application]] = {kind.name: kind for kind in (Bare, Chat, Sensor)}
+
+__all__ = ["APPLICATIONS", "Application", "Bare", "Chat", "Sensor"]

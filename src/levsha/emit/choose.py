@@ -1,0 +1,59 @@
+"""Which C computes an op: the target's kernels are asked whether they apply and what they cost; the cheapest is taken.
+
+As FFTW chooses (Frigo and Johnson 2005): solvers, a planner that estimates, and wisdom, which is targets/ledger.json.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from levsha.ir import Code, Graph, Op, Value
+
+NONZERO = 0.44  # share of activations that are not zero, where nothing better is known: what the chat's hidden layers have
+
+
+class Cost(NamedTuple):
+    """An estimate: cycles of one run, and bytes of program memory beside the weights."""
+
+    cycles: float
+    flash_bytes: int
+
+
+class Kernel(ABC):
+    """One way to compute an op on a target; concrete kernels are final, one a file."""
+
+    name: ClassVar[str]
+    op: ClassVar[type[Op]]
+
+    @abstractmethod
+    def takes(self, op: Op, out: Value, *x: Value) -> bool:
+        """Say whether the kernel computes this op exactly."""
+
+    @abstractmethod
+    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+        """Return what it would cost."""
+
+    @abstractmethod
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+        """Return what the portable C of the same op costs on this target."""
+
+    @abstractmethod
+    def code(self, op: Op, out: Value, *x: Value) -> Code:
+        """Return its C."""
+
+
+def choose(op: Op, graph: Graph, kernels: Sequence[Kernel]) -> Kernel | None:
+    """Return the kernel with the fewest estimated cycles; None where the portable C is as good as any."""
+    out, x = graph.values[op.name], [graph.values[name] for name in op.inputs]
+    taking = [k for k in kernels if isinstance(op, k.op) and k.takes(op, out, *x)]
+    best = min(taking, key=lambda k: k.cost(op, out, *x).cycles, default=None)
+    return best if best and best.cost(op, out, *x).cycles < best.portable_cost(op, out, *x).cycles else None
+
+
+def choose_code(op: Op, graph: Graph, kernels: Sequence[Kernel]) -> Code:
+    """Return the C of the kernel that was chosen, else the op's own."""
+    out, x = graph.values[op.name], [graph.values[name] for name in op.inputs]
+    kernel = choose(op, graph, kernels)
+    return kernel.code(op, out, *x) if kernel else op.code(out, *x)

@@ -1,0 +1,34 @@
+"""What differs between C compilers: where constants live, and how a byte of them is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALIAS = """#if defined(__GNUC__)   /* the arena's bytes are elements of one type, then of another */
+#define $ALIAS __attribute__((__may_alias__))
+#else
+#define $ALIAS
+#endif
+typedef int16_t $ALIAS $i16;
+typedef int32_t $ALIAS $i32;
+"""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """prologue: C that defines, with `$` for the net's prefix: $FLASH behind the name of a constant array, $U8(p), $I16(p)
+    and $I32(p) to read an element of one, $KERNEL before an inner loop."""
+
+    name: str
+    prologue: str
+
+
+PORTABLE = Dialect(
+    "portable",
+    """#define $FLASH
+#define $U8(p) (*(p))
+#define $I16(p) (*(p))
+#define $I32(p) (*(p))
+#define $KERNEL
+""",
+)

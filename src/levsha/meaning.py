@@ -1,0 +1,77 @@
+"""What the integers of a net mean to a person: names, units, steps, classes, characters.  It travels with the net in every export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from levsha.errors import LevshaError
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One element of a value: real = zero + step * integer, in `unit`."""
+
+    name: str
+    unit: str = ""
+    step: float = 1.0
+    zero: float = 0.0
+
+    def describe(self) -> str:
+        """Return it in words.
+
+        >>> Quantity("depth", "m", 0.01, 100.0).describe(), Quantity("door").describe()
+        ('depth in units of 0.01 m after 100 is taken away', 'door in units of 1')
+        """
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.name} in units of {self.step:g}{unit}" + (f" after {self.zero:g} is taken away" if self.zero else "")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a graph's inputs and outputs stand for.
+
+    about: the net in a sentence or two. quantities: of each element of a value, by the value's name. classes: names by
+    number, for an output that is the number of a class. notes: of any other value, a sentence on its encoding.
+    """
+
+    about: str = ""
+    quantities: Mapping[str, tuple[Quantity, ...]] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def to_integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
+        """Return real numbers (N, I) of a value as its nearest integers, not clipped; halves go to even."""
+        zero_I, step_I = self.zeros_and_steps(name)
+        return np.rint((np.asarray(real_NI, np.float64) - zero_I) / step_I).astype(np.int64)
+
+    def to_real(self, name: str, integer_NI: np.ndarray) -> np.ndarray:
+        """Return integers (N, I) of a value as real numbers in its units."""
+        zero_I, step_I = self.zeros_and_steps(name)
+        return zero_I + step_I * np.asarray(integer_NI)
+
+    def zeros_and_steps(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return zero and step of each element of a value."""
+        if name not in self.quantities:
+            raise LevshaError(f"{name!r}: nothing is known of its units; there are {', '.join(self.quantities) or 'none'}.")
+        quantities = self.quantities[name]
+        return np.array([q.zero for q in quantities]), np.array([q.step for q in quantities])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as what JSON can write; `from_json` takes it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Meaning:
+        """Return what `to_json` wrote.
+
+        >>> m = Meaning("a net", {"x": (Quantity("a", "m", 0.1),)}, {"y": ("no", "yes")})
+        >>> Meaning.from_json(m.to_json()) == m
+        True
+        """
+        quantities = {name: tuple(Quantity(**q) for q in qs) for name, qs in found.get("quantities", {}).items()}
+        classes = {name: tuple(names) for name, names in found.get("classes", {}).items()}
+        return cls(found.get("about", ""), quantities, classes, dict(found.get("notes", {})))

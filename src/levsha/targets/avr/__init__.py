@@ -1,0 +1,5 @@
+"""8-bit AVR chips: avr-gcc, and libsimavr for exact cycles."""
+
+from levsha.targets.avr.uno import Uno
+
+__all__ = ["Uno"]
