@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from levsha.data.fold import fold, has_folded_letters
+from levsha.data.reading import (
+    PAIR,
+    QUERY_BYTES,
+    QUERY_CUT,
+    RESPONSE_BYTES,
+    RESPONSE_CUT,
+    Reading,
+    kind_of,
+    sides,
+    survey,
+)
+from levsha.data.text import lines_of, read_text
 from levsha.errors import LevshaError
 
-QUERY_BYTES, QUERY_CUT = 60, 40
-RESPONSE_BYTES, RESPONSE_CUT = 50, 30
 CONTEXT_BYTES = 8
+FEWEST_QUERIES = 20
+WANTED = "query|response lines, one pair a line"
+READ_OTHERWISE = b"\0lines end at \\n, \\r\\n, \\r; letters are folded"  # no text holds a zero byte
 END = b"\0"
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Queries and upper-cased responses as UTF-8 bytes, in file order; digest: SHA-256 of the file's text."""
+    """Queries and upper-cased responses as UTF-8 bytes, in file order.
+
+    digest: SHA-256 of the file's text and of how it is read, see `digest_of`. reading: what became of every line.
+    """
 
     queries: tuple[bytes, ...]
     responses: tuple[bytes, ...]
     digest: str
+    reading: Reading = field(default_factory=Reading)
+
+    def sentences(self) -> list[str]:
+        """Return what a user should know of how the file was read; the first is a warning where `reading.warning` says so."""
+        return self.reading.sentences()
+
+    @cached_property
+    def folds(self) -> bool:
+        """Whether any query has letters beyond A-Z that `fold` knows: the chat has to fold what is typed."""
+        return any(map(has_folded_letters, self.queries))
 
     @cached_property
     def charset(self) -> bytes:
@@ -37,15 +63,15 @@ class Pairs:
 
     @cached_property
     def unique_queries(self) -> tuple[bytes, ...]:
-        """Every query once, lower-cased, in order of first appearance: the net cannot tell upper from lower case."""
-        return tuple(dict.fromkeys(query.lower() for query in self.queries))
+        """Every query once, folded, in order of first appearance: the net cannot tell upper from lower case."""
+        return tuple(dict.fromkeys(map(fold, self.queries)))
 
     @cached_property
     def replies(self) -> tuple[frozenset[bytes], ...]:
         """All the responses listed for each unique query."""
         listed: dict[bytes, set[bytes]] = {query: set() for query in self.unique_queries}
         for query, response in zip(self.queries, self.responses, strict=True):
-            listed[query.lower()].add(response)
+            listed[fold(query)].add(response)
         return tuple(frozenset(listed[query]) for query in self.unique_queries)
 
 
@@ -75,14 +101,18 @@ def cut_line(text: str, most: int, cut_from: int) -> bytes:
     return cut_text(text.encode(), most, cut_from).decode("utf-8", "ignore").encode()
 
 
-def typed_query(line: str) -> bytes:
+def typed_query(line: str, folds: bool = False) -> bytes:
     """Return what a chat makes of a line that somebody typed: control characters dropped, spaces stripped, cut.
 
-    >>> typed_query("  hi\\tthere \\x07")
-    b'hithere'
+    folds: `Pairs.folds` of the data the net learnt from. The chat of such a net folds the line, on a chip with emit/fold.h;
+    any other takes the letters as typed, since the net itself counts A-Z as a-z.
+
+    >>> typed_query("  hi\\tthere \\x07"), typed_query("Hi ДА").decode(), typed_query("Hi ДА", folds=True).decode()
+    (b'hithere', 'Hi ДА', 'hi да')
     """
     raw = bytes(byte for byte in line.encode("utf-8", "surrogateescape") if byte >= 32 and byte != 127)
-    return cut_text(raw.strip(b" "), QUERY_BYTES, QUERY_CUT)
+    query = cut_text(raw.strip(b" "), QUERY_BYTES, QUERY_CUT)
+    return fold(query) if folds else query
 
 
 def parse_pair(line: str) -> tuple[bytes, bytes] | None:
@@ -91,55 +121,39 @@ def parse_pair(line: str) -> tuple[bytes, bytes] | None:
     >>> parse_pair(" Hello there | hi | you "), parse_pair("# a comment"), parse_pair("a|B")
     ((b'Hello there', b'HI | YOU'), None, None)
     """
-    query, bar, response = line.partition("|")
-    query, response = query.strip(), response.strip().upper()
-    if not bar or len(query) < 2 or not response:
+    if kind_of(line) != PAIR:
         return None
+    query, response = sides(line)
     return cut_line(query, QUERY_BYTES, QUERY_CUT), cut_line(response, RESPONSE_BYTES, RESPONSE_CUT)
 
 
 def read_pairs(path: Path) -> Pairs:
     """Read a pairs file, plain or .gz; LevshaError says what is wrong with it and where."""
-    text = _read_text(path)
-    pairs = [pair for pair in map(parse_pair, text.splitlines()) if pair]
+    text = read_text(path, WANTED)
+    lines = lines_of(text)
+    reading, pairs = survey(lines), [pair for pair in map(parse_pair, lines) if pair]
+    ignored = f" ({reading.loss})" if reading.loss else ""
     if not pairs:
         raise LevshaError(
-            f"{path}: no line of the form query|response in {len(text.splitlines())} lines; write one pair a line."
+            f"{path}: no line of the form query|response in {len(lines)} lines{ignored}; write one pair a line."
         )
     queries, responses = zip(*pairs, strict=True)
-    if len({query.lower() for query in queries}) < 20:
+    unique = len(set(map(fold, queries)))
+    if unique < FEWEST_QUERIES:
         raise LevshaError(
-            f"{path}: {len({query.lower() for query in queries})} unique queries; at least 20 are needed to train and to hold some out."
+            f"{path}: {unique} unique queries; at least {FEWEST_QUERIES} are needed to train and to hold some out{ignored}."
         )
-    return Pairs(queries, responses, hashlib.sha256(text.encode()).hexdigest())
+    return Pairs(queries, responses, digest_of(text, queries), reading)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except IsADirectoryError:
-        raise LevshaError(f"{path}: is a directory; give a text file of query|response lines, plain or .gz.") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise LevshaError(f"{path}: is a damaged or truncated .gz file ({error}); get it again.") from None
-    except OSError as error:
-        raise LevshaError(
-            f"{path}: cannot be read ({error.strerror}); give a text file of query|response lines, plain or .gz."
-        ) from None
-    if not raw.strip():
-        raise LevshaError(f"{path}: is empty; write query|response lines into it, one pair a line.")
-    if b"\0" in raw:
-        raise LevshaError(
-            f"{path}: is binary (a zero byte at {raw.index(0)}); give a text file of query|response lines, plain or .gz."
-        )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise LevshaError(
-            f"{path}: line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8."
-        ) from None
+def digest_of(text: str, queries: Iterable[bytes]) -> str:
+    """Return the SHA-256 that stands for the pairs of a text.
+
+    It is the text's own, so that nets trained on it stay valid. Where the first version of Levsha read the text otherwise
+    (it also ended lines at U+2028 and the like, and folded A-Z only), it is another, so that nets trained on that are made again.
+    """
+    as_ever = text.splitlines() == lines_of(text) and all(fold(query) == query.lower() for query in queries)
+    return hashlib.sha256(text.encode() + (b"" if as_ever else READ_OTHERWISE)).hexdigest()
 
 
 def text_rows(texts: list[bytes] | tuple[bytes, ...], width: int) -> np.ndarray:
@@ -158,10 +172,10 @@ def make_samples(pairs: Pairs) -> Samples:
     class_of = {byte: index for index, byte in enumerate(pairs.charset)}
     prefixes: dict[bytes, int] = {}
     rows = []
-    for query, response in zip(pairs.queries, pairs.responses, strict=True):
+    for query, response in zip(map(fold, pairs.queries), pairs.responses, strict=True):
         for end, byte in enumerate(response + END):
             prefix = prefixes.setdefault(response[:end], len(prefixes))
-            rows.append((number[query.lower()], context_of(response[:end]), class_of[byte], prefix))
+            rows.append((number[query], context_of(response[:end]), class_of[byte], prefix))
     query, context, target, prefix = zip(*rows, strict=True)
     return Samples(np.array(query), text_rows(context, CONTEXT_BYTES), np.array(target), np.array(prefix))
 
