@@ -1,0 +1,1 @@
+"""Kernels in AVR assembly, for every chip whose core multiplies (ATmega)."""
