@@ -64,8 +64,9 @@ def run(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the results of each call, shape (N, outputs + guard), and the cycles between the marks."""
     folder.joinpath("main.c").write_text(firmware(op, x_type, y_type, calls))
-    call(["avr-gcc", *FLAGS, *flags, "-o", "main.elf", "main.c"], "test", cwd=folder)
-    words = [line.split() for line in call(["avr-nm", "main.elf"], "test", cwd=folder).splitlines()]
+    basic = [flag for flag in FLAGS if flag != "-std=c99" or "c++" not in flags]
+    call(["avr-gcc", *basic, *flags, "-o", "main.elf", "main.c"], "test", cwd=folder)
+    words = [line.split() for line in call(["avr-nm", "-C", "main.elf"], "test", cwd=folder).splitlines()]
     address = {w[-1]: int(w[0], 16) - SRAM_START for w in words if w[-1] in ("x", "y")}
     y = np.dtype(C_TYPES[y_type][2])
     room = sum(calls) + len(calls)
@@ -182,6 +183,21 @@ def test_packed_bytes_hold_the_weights(weights: str) -> None:
     bias = {"int8": 128, "int4": 8}[weights]
     rows = (bias - digits.astype(np.int64)).reshape(2, 5, 8).swapaxes(1, 2).reshape(16, 5)
     assert (rows[:11] == op.weight_OI).all() and (rows[11:] == 0).all()
+
+
+@pytest.mark.parametrize("outputs", [1, 24])
+@pytest.mark.parametrize("x_type", X_TYPES)
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_the_estimate_is_near(weights: str, x_type: str, outputs: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    value = Value((200,), *RANGES[x_type])
+    for scale, y_type in ((0, "int16_t"), (1, "int32_t")):
+        op = layer(weights, rng.choice(FORMATS[weights].grid, (outputs, 200)) * scale)
+        op.weight_OI[0, :18] = 7  # more than 8 bits
+        x_NI = corners(x_type, 200, rng)[:2]
+        _, cycles = run(op, x_NI, x_type, y_type, tmp_path, calls=[outputs])
+        for row, found in zip(x_NI, cycles, strict=True):
+            assert dense24.estimate(op, value, float((row != 0).mean())) == pytest.approx(found, rel=0.03)
 
 
 def test_takes_only_what_is_exact() -> None:

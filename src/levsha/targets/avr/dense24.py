@@ -6,9 +6,7 @@ that its third byte is a constant, which `sbci` takes in. The sums start at bias
 
 Two 4-bit digits come in a byte b = d0 + 16 d1: p collects b * x and q collects (b with its nibbles swapped) * x, with no
 masking. With p = y0 + 16 y1 and q = y1 + 16 y0 follow y0 = (16 q - p) / 255 and y1 = q - 16 y0; 255 is odd, so that this holds
-in arithmetic that wraps: 1 / 255 = -(1 + 2**8 + 2**16) modulo 2**24.
-
-Everything wraps modulo 2**24 (2**16): the proven range of the result makes it exact.
+in arithmetic that wraps: 1 / 255 = -(1 + 2**8 + 2**16) modulo 2**24. The proven range of the result makes it exact.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ def takes(op: Dense, out: Value, x: Value) -> bool:
     A block of outputs must also fit one array in program memory, for weights are split between blocks.
     """
     typed = op.format.name in _BIAS and x.c_type in ("uint8_t", "int8_t") and out.c_type in _SUM_BYTES
-    return typed and -_LIMIT <= out.lo and out.hi < _LIMIT and block_bytes(op) <= ARRAY_BYTES
+    return typed and out.lo >= -_LIMIT and out.hi < _LIMIT and block_bytes(op) <= ARRAY_BYTES
 
 
 def block_bytes(op: Dense) -> int:
@@ -62,17 +60,32 @@ def c_function(name: str, format_name: str, x_type: str, y_type: str) -> str:
     format_name: int8 or int4. x_type: uint8_t or int8_t. y_type: int32_t (24-bit sums) or int16_t (16-bit sums).
     The function reads `packed` bytes in program memory; inputs and outputs: 1..65535.
     """
-    kernel = _Kernel(format_name == "int4", x_type == "int8_t", _SUM_BYTES[y_type])
-    steps = (*kernel.start(), *kernel.sum_inputs(), *kernel.block(), *kernel.pass_over_inputs(), *kernel.results())
+    kernel = _Kernel.of(format_name, x_type, y_type)
+    steps = (*kernel.sum_inputs(), *kernel.block(), *kernel.pass_over_inputs(), *kernel.results())
     text = "\n".join('        "' + step.replace("; ", r"\n ") + r'\n"' for step in steps)
     return _FUNCTION.format(
         name=name, x_type=x_type, y_type=y_type, sums=BLOCK * kernel.bytes, bytes=kernel.bytes, asm=text
     )
 
 
+def estimate(op: Dense, x: Value, nonzero: float) -> float:
+    """Return the cycles of a call where a share `nonzero` (0..1) of the inputs is not zero, half of the signed ones negative.
+
+    Instructions counted one by one, and 200 cycles for the call and the saving of registers.
+    """
+    outputs, count = op.weight_OI.shape
+    kernel = _Kernel.of(op.format.name, x.c_type, op.infer(x).c_type)
+    blocks, passes = -(-outputs // BLOCK), -(-count // 256)
+    an_input = 9 + nonzero * (kernel.nonzero_cycles - 9)
+    a_block = 32 + 25 * kernel.bytes + 7 * passes
+    a_result = (33.5 if kernel.paired else 22) if kernel.wide else (20.5 if kernel.paired else 16)
+    return 200 + (11 + kernel.signed) * count + blocks * (a_block + an_input * count) + a_result * outputs
+
+
 _FUNCTION = """/* y[o] = sum of weight[o][i] * x[i], sums of {bytes} bytes, 8 outputs at a time; zero inputs are skipped.
+   X: inputs; Z: weights; r16: an input; r17: weights; r2..r15, r28, r29: the low bytes of the sums; r18..r25: their third bytes.
    The compiler saves every register but Y, which the assembly saves itself: it may be the frame pointer. */
-static void __attribute__((noinline)) {name}(const uint8_t *w, const {x_type} *x, uint16_t inputs, {y_type} *y, uint16_t outputs)
+static void __attribute__((noinline, noclone)) {name}(const uint8_t *w, const {x_type} *x, uint16_t inputs, {y_type} *y, uint16_t outputs)
 {{
     struct {{ uint8_t sums[{sums}], total[3]; const {x_type} *x; uint16_t inputs; {y_type} *y; uint16_t outputs; }} state, *s = &state;
     s->x = x; s->inputs = inputs; s->y = y; s->outputs = outputs;
@@ -96,14 +109,13 @@ class _Kernel:
     signed: bool
     bytes: int
 
+    @classmethod
+    def of(cls, format_name: str, x_type: str, y_type: str) -> _Kernel:
+        return cls(format_name == "int4", x_type == "int8_t", _SUM_BYTES.get(y_type, 2))
+
     @property
     def wide(self) -> bool:
         return self.bytes == 3
-
-    @property
-    def spills(self) -> bool:
-        """Whether the counter of inputs gives up its register to the weights while an input is not zero."""
-        return self.wide and (self.signed or self.paired)
 
     @property
     def counter(self) -> str:
@@ -112,6 +124,18 @@ class _Kernel:
     @property
     def multiply(self) -> str:
         return "mulsu r16,r17" if self.signed else "mul r16,r17"
+
+    @property
+    def apart(self) -> bool:
+        """Whether negative inputs have a body of their own."""
+        return self.signed and self.wide
+
+    @property
+    def nonzero_cycles(self) -> float:
+        """Cycles of an input that is not zero; of both signs equally often."""
+        products = BLOCK * (2 + self.bytes) + (16 if self.paired else 24)
+        spills = self.wide * (4 if self.paired else 2 * self.signed)
+        return 7 + products + spills + 2.5 * self.apart
 
     def at(self, field: str) -> int:
         """Return the place of a field of `state`."""
@@ -123,15 +147,12 @@ class _Kernel:
     def store(self, register: int, field: str, count: int = 2) -> str:
         return "; ".join(f"std Y+{self.at(field) + i},r{register + i}" for i in range(count))
 
-    def start(self) -> list[str]:
-        return ["push r28; push r29; movw r28,r26"]
-
     def sum_inputs(self) -> list[str]:
         """Put bias * sum of x into state.total, and into the high byte of state.inputs how often their counter runs out."""
         weight = 17 * _BIAS["int4"] if self.paired else _BIAS["int8"]  # p and q hold one digit once, the other 16-fold
         third = ["sbc r19,r19"] if self.signed else []
         return [
-            f"{self.load(26, 'x')}; {self.load(24, 'inputs')}",
+            f"push r28; push r29; movw r28,r26; {self.load(26, 'x')}; {self.load(24, 'inputs')}",
             f"ldi r17,{weight}; clr r18; clr r19; clr r20; clr r21; clr r22",
             "; ".join(["1: ld r16,X+", self.multiply, *third, "add r20,r0; adc r21,r1; adc r22,r19"]),
             "sbiw r24,1; brne 1b",
@@ -153,29 +174,29 @@ class _Kernel:
         ]
 
     def pass_over_inputs(self) -> list[str]:
-        """The inner loop, 256 inputs a pass at most."""
-        apart = self.signed and self.wide  # negative inputs have a body of their own
-        keep, back = (["push r17"], "pop r17; ") if self.spills else ([], "")
+        """The inner loop, 256 inputs a pass at most; a zero input stays in the three lines around label 3."""
         return [
             "rjmp 4f",
             f"3: adiw r30,{BLOCK // 2 if self.paired else BLOCK}; dec {self.counter}; breq 6f",
-            "; ".join(["4: ld r16,X+; tst r16; breq 3b", *keep, *(["brmi 7f"] if apart else [])]),
-            *self.products(0),
-            f"5: {back}dec {self.counter}; brne 4b",
+            "4: ld r16,X+; tst r16; breq 3b" + ("; brmi 7f" if self.apart else ""),
+            *self.products(negative=False),
+            f"5: dec {self.counter}; brne 4b",
             "6: pop r16; dec r16; push r16; brne 4b",
-            *(["rjmp 8f", "7:", *self.products(255), "rjmp 5b", "8:"] if apart else []),
+            *(["rjmp 8f", "7:", *self.products(negative=True), "rjmp 5b", "8:"] if self.apart else []),
         ]
 
-    def products(self, third: int) -> list[str]:
-        """Subtract the products of one input, one output a line; third: the third byte of each."""
+    def products(self, negative: bool) -> list[str]:
+        """Subtract the products of one input, one output a line; negative: the sign of a body for one sign."""
+        one_sign = self.apart or not self.signed
+        # a product of unsigned bytes may overwrite the weight in r0, so that the counter keeps r17
+        unsigned = one_sign and not negative and not self.paired
+        load, multiply = ("lpm r0,Z+", "mul r16,r0") if unsigned else ("lpm r17,Z+", self.multiply)
         lines = []
         for k in range(BLOCK):
-            fetch = "swap r17" if self.paired and k % 2 else "lpm r17,Z+"
-            high = f"; sbci r{_HIGH[k]},{third}" if self.wide else ""
-            lines.append(f"{fetch}; {self.multiply}; sub r{_LOW[k]},r0; sbc r{_LOW[k] + 1},r1{high}")
-        if not self.signed and not self.paired:  # the product may overwrite the weight, the counter keeps its register
-            return [line.replace("lpm r17", "lpm r0").replace("r16,r17", "r16,r0") for line in lines]
-        return lines
+            high = f"; sbci r{_HIGH[k]},{255 if negative else 0}" if self.wide else ""
+            get = "swap r17" if self.paired and k % 2 else load
+            lines.append(f"{get}; {multiply}; sub r{_LOW[k]},r0; sbc r{_LOW[k] + 1},r1{high}")
+        return ["push r17", *lines, "pop r17"] if self.wide and not unsigned else lines
 
     def results(self) -> list[str]:
         """Take the sums out of the registers, make outputs of them, go on with the next block."""
@@ -218,6 +239,7 @@ class _Kernel:
         )
 
     def fetch(self, register: int) -> str:
+        """Read a sum back."""
         return "; ".join(f"ld r{register + i},Y+" for i in range(self.bytes))
 
     def write(self, register: int) -> str:
