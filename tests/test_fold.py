@@ -49,7 +49,7 @@ def chip(tmp_path_factory: pytest.TempPathFactory):
     if TARGETS["host"].missing():
         pytest.skip(TARGETS["host"].missing())
     folder = tmp_path_factory.mktemp("fold")
-    (folder / "fold.h").write_text(files("levsha.emit").joinpath("fold.h").read_text())
+    (folder / "fold.h").write_text(files("levsha.applications").joinpath("fold.h").read_text())
     (folder / "main.c").write_text(MAIN)
     subprocess.run(["gcc", *FLAGS, "-o", "fold", "main.c"], cwd=folder, check=True)
 
@@ -136,7 +136,7 @@ def test_the_chip_folds_any_line_alike(chip) -> None:
 def test_the_chip_pays_little_flash(tmp_path: Path) -> None:
     if TARGETS["uno"].missing():
         pytest.skip(TARGETS["uno"].missing())
-    (tmp_path / "fold.h").write_text(files("levsha.emit").joinpath("fold.h").read_text())
+    (tmp_path / "fold.h").write_text(files("levsha.applications").joinpath("fold.h").read_text())
     use = (
         '#include <stdint.h>\n#include "fold.h"\nextern uint8_t text[60];\nvoid f(uint8_t n) { chat_fold(text, n); }\n'
     )

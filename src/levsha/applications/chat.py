@@ -44,7 +44,7 @@ class Chat(Application):
         return "go"
 
     def expected(self, graph: Graph, line: str) -> str:
-        query = typed_query(line)
+        query = typed_query(line, self.folds)
         answer = decode(graph_predictor(graph), [query], charset_of(graph))[0] if query else b""
         return answer.decode("utf-8", "replace")
 

@@ -1,6 +1,6 @@
 """Capitals and their small letters, for the letters whose two cases are equally long in UTF-8: what a chip can fold in place.
 
-`emit/fold.h` does to a line on the chip what `fold` does here; the tests hold one against the other.
+`applications/fold.h` does to a line on the chip what `fold` does here; the tests hold one against the other.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def cut_line(text: str, most: int, cut_from: int) -> bytes:
 def typed_query(line: str, folds: bool = False) -> bytes:
     """Return what a chat makes of a line that somebody typed: control characters dropped, spaces stripped, cut.
 
-    folds: `Pairs.folds` of the data the net learnt from. The chat of such a net folds the line, on a chip with emit/fold.h;
+    folds: `Pairs.folds` of the data the net learnt from. The chat of such a net folds the line, on a chip with applications/fold.h;
     any other takes the letters as typed, since the net itself counts A-Z as a-z.
 
     >>> typed_query("  hi\\tthere \\x07"), typed_query("Hi ДА").decode(), typed_query("Hi ДА", folds=True).decode()
