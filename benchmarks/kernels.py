@@ -1,6 +1,6 @@
 """Cycles a MAC and flash bytes of dense layers on the ATmega328P: the portable C against the assembly of targets/avr.
 
-Weights are random; 44 % of the activations are not zero. Code is flash without weights, beyond that of a firmware without a layer.
+Weights are random; 44 % of the activations are not zero. Code is flash without weights, beyond that of a firmware with an arg max in its place.
 """
 
 import tempfile
@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from levsha.applications import Bare
+from levsha.emit.choose import Cost, choose_code
 from levsha.formats import FORMATS
-from levsha.ir import Constant, Graph, Value
-from levsha.ops.dense import Dense
-from levsha.targets import Uno
-from levsha.targets.avr import dense24
+from levsha.ir import Graph, Value
+from levsha.ops import Argmax, Dense
+from levsha.targets.avr import Uno
+from levsha.targets.avr.kernels import Dense24
 
 NONZERO = 0.44
 LAYERS = [  # format, type of the inputs, inputs, outputs
@@ -25,19 +27,18 @@ LAYERS = [  # format, type of the inputs, inputs, outputs
     ("int8", "uint8_t", 24, 12),
 ]
 RANGES = {"uint8_t": (0, 255), "int8_t": (-128, 127)}
-EMPTY = "#include <stdint.h>\nstatic uint8_t net_x[1];\nstatic int32_t net_y[1];\nstatic void net_run_x(void) {}\n"
 
 
-class Assembly(Dense):
-    """The same layer with the packing and the function of the assembly."""
+class Portable(Uno):
+    """The chip without hand-made kernels."""
 
-    def constants(self) -> dict[str, Constant]:
-        ((name, _, _),) = self._parts()
-        return {name: Constant("uint8_t", dense24.packed(self))}
+    kernels = ()
 
-    def functions(self, out: Value, *x: Value) -> dict[str, str]:
-        name = self._kernel(out, *x)
-        return {name: dense24.c_function(name, self.format.name, x[0].c_type, out.c_type)}
+
+class Assembly(Uno):
+    """The chip with the kernel wherever it applies, whatever it costs."""
+
+    kernels = (type("Always", (Dense24,), {"portable_cost": lambda *_, **__: Cost(float("inf"), 0)})(),)
 
 
 class Measured(NamedTuple):
@@ -49,19 +50,19 @@ class Measured(NamedTuple):
     stack: int
 
 
-def measure(op: Dense, value: Value, x_NI: np.ndarray) -> Measured:
+def measure(target: Uno, op: Dense, value: Value, x_NI: np.ndarray) -> Measured:
     """Run one layer in the simulator; every output is checked."""
     graph = Graph({"x": value}, (op,))
-    weights = sum(constant.data.size for constant in op.constants().values())
+    empty = Graph({"x": value}, (Argmax(name="y", inputs=("x",)),))
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        outcome = Uno().run(graph, {"x": x_NI}, folder)
-        flash = Uno().load(folder / "main.elf", graph).flash_bytes
-        (folder / "net.h").write_text(EMPTY)
-        empty = Uno().build(graph, folder / "main.c").flash_bytes
-    assert outcome.cycles is not None and outcome.stack_bytes is not None
+        firmware = target.firmware(graph, Bare(), "benchmark").built(Path(scratch))
+        outcome = firmware.vectors({"x": x_NI})
+        code = choose_code(op, graph, target.kernels)
+        weights = sum(constant.data.size for constant in code.constants.values())
+        rest = target.firmware(empty, Bare(), "benchmark").built(Path(scratch)).sizes.flash_bytes
+    assert outcome.cycles is not None and outcome.stack_bytes is not None and rest and firmware.sizes.flash_bytes
     assert (outcome.outputs["y"] == op.run(x_NI)).all()
-    return Measured(outcome.cycles.mean(), flash - empty - weights, weights, outcome.stack_bytes)
+    return Measured(outcome.cycles.mean(), firmware.sizes.flash_bytes - rest - weights, weights, outcome.stack_bytes)
 
 
 def activations(rng: np.random.Generator, lo: int, hi: int, count: int) -> np.ndarray:
@@ -79,11 +80,11 @@ def main() -> None:
         lo, hi = RANGES[x_type]
         x_NI = activations(rng, lo, hi, count)
         weight_OI = rng.choice(FORMATS[weights].grid, (outputs, count))
-        for kind, about in ((Dense, "portable"), (Assembly, "assembly")):
-            op = kind(name="y", inputs=("x",), weight_OI=weight_OI, format=FORMATS[weights])
-            value = Value((count,), lo, hi)
-            found = measure(op, value, x_NI)
-            guess = f"{dense24.estimate(op, value, float((x_NI != 0).mean())):8.0f}" if kind is Assembly else " " * 8
+        op, value = Dense(name="y", inputs=("x",), weight_OI=weight_OI, format=FORMATS[weights]), Value((count,), lo, hi)
+        for target, about in ((Portable(), "portable"), (Assembly(), "assembly")):
+            found = measure(target, op, value, x_NI)
+            cost = Dense24().cost if target.kernels else Dense24().portable_cost
+            guess = f"{cost(op, op.infer(value), value, nonzero=float((x_NI != 0).mean())).cycles:8.0f}"
             print(
                 f"{weights} {count:>3} -> {outputs:<3} {x_type:<8}   {about} {found.cycles / weight_OI.size:11.2f} "
                 f"{found.cycles:8.0f}  {guess}  {found.code:5} {found.weights:8} {found.stack:6}"

@@ -70,7 +70,7 @@ def describe(folder: Path) -> dict[str, Any]:
             for path in weights
             if ".net." not in path.name
         },
-        "outputs": {name: outputs_hash(run.graph(name)) for name in run.variants()},
+        "outputs": {name: outputs_hash(run.net(name).graph) for name in run.variants()},
         "table": {v["name"]: cells(v) for v in run.results()["variants"]},
     }
 

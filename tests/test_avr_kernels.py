@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from levsha.emit.c import PROLOGUE
 from levsha.formats import FORMATS
 from levsha.ir import C_TYPES, Value
 from levsha.ops.dense import Dense
 from levsha.targets import TARGETS
 from levsha.targets.avr import dense24
+from levsha.targets.avr.dialect import AVR
+from levsha.targets.avr.simulate import Area, run_vectors
+from levsha.targets.avr.sketch import MARK
+from levsha.targets.avr.uno import FLAGS, SRAM_START
 from levsha.targets.base import call
-from levsha.targets.uno.firmware import MARK
-from levsha.targets.uno.simulate import Area, run_vectors
-from levsha.targets.uno.target import FLAGS, SRAM_START
+from levsha.targets.texts import mark_header
 
 UNO = TARGETS["uno"]
+PROLOGUE = "#include <stdint.h>\n" + AVR.prologue.replace("$", "LEVSHA_")
 OUTPUTS = range(1, 21)
 GUARD = 0x5A
 LONGEST = 259  # inputs of 255 times weights of 127: 8 387 715, just below 2**23
@@ -63,6 +65,7 @@ def run(
     flags: Sequence[str] = (),
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the results of each call, shape (N, outputs + guard), and the cycles between the marks."""
+    folder.joinpath("mark.h").write_text(mark_header())
     folder.joinpath("main.c").write_text(firmware(op, x_type, y_type, calls))
     basic = [flag for flag in FLAGS if flag != "-std=c99" or "c++" not in flags]
     call(["avr-gcc", *basic, *flags, "-o", "main.elf", "main.c"], "test", cwd=folder)

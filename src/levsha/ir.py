@@ -133,6 +133,7 @@ class Op(ABC):
     name: str
     inputs: tuple[str, ...]
     elementwise: ClassVar[bool] = False  # may write over its first input
+    learnt: ClassVar[bool] = False  # whether its constants were trained
     later: ClassVar[Mapping[str, Any]] = {}  # fields that came later: kept in files only where they differ from these
 
     @abstractmethod
@@ -206,3 +207,13 @@ class Graph:
     def prefix(self, count: int) -> Graph:
         """Return the graph of the first `count` ops, with the last of them as its output."""
         return replace(self, ops=self.ops[:count], outputs=(self.ops[count - 1].name,))
+
+
+def constant_bytes(graph: Graph) -> int:
+    """Return the bytes of everything learnt, as the portable C holds it: packed weights, multipliers and biases."""
+    return sum(
+        c.data.size * np.dtype(C_TYPES[c.c_type][2]).itemsize
+        for op in graph.ops
+        if op.learnt
+        for c in op.code(graph.values[op.name], *(graph.values[name] for name in op.inputs)).constants.values()
+    )

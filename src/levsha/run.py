@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from levsha.applications import APPLICATIONS, Application
 from levsha.errors import LevshaError
 from levsha.files import read_kept, remove_stale
 from levsha.ir import Graph
-from levsha.store import load_graph
+from levsha.meaning import Meaning
+from levsha.store import load_graph, save_graph
+from levsha.targets import Conversation, Firmware, Target, find_image
 
+FORMAT = 2  # of results.json; 1 had no notices, and the chip's columns under other names
 ROOMS = ("splits", "training", "nets", "firmware", "certificates", "measurements")
+
+
+@dataclass(frozen=True)
+class Net:
+    """An integer net with what its integers mean and the conversation that goes around it."""
+
+    graph: Graph
+    meaning: Meaning
+    application: Application
+    title: str
+
+    def save(self, path: Path, about: dict[str, Any]) -> str:
+        """Write the net as one file, and return its hash; about: what else to keep beside it."""
+        whole = about | {"title": self.title, "meaning": self.meaning.to_json(), "application": self.application.to_json()}
+        return save_graph(self.graph, path, whole)
+
+    @classmethod
+    def load(cls, path: Path) -> Net:
+        """Read a net; LevshaError where the file is damaged, or was made by a version that kept no meaning."""
+        graph, about = load_graph(path)
+        if "meaning" not in about or about.get("application", {}).get("name") not in APPLICATIONS:
+            raise LevshaError(
+                f"{path}: was made by an older Levsha and says nothing of what its integers mean; make it anew with levsha run."
+            )
+        meaning = Meaning.from_json(about["meaning"])
+        return cls(graph, meaning, APPLICATIONS[about["application"]["name"]].from_json(about["application"], meaning), about["title"])
 
 
 class Run:
@@ -48,7 +82,13 @@ class Run:
         """Return results.json; LevshaError where there is none."""
         path = self.folder / "results.json"
         try:
-            return json.loads(path.read_text())
+            found = json.loads(path.read_text())
+            if not isinstance(found, dict) or found.get("format") != FORMAT:
+                made = found.get("recipe", "RECIPE") if isinstance(found, dict) else "RECIPE"
+                raise LevshaError(
+                    f"{path}: was made by an older Levsha; make it anew with levsha run {made} --out {self.folder}: what was trained is used again."
+                )
+            return found
         except FileNotFoundError:
             raise LevshaError(
                 f"{self.folder}: is no finished run (no results.json); make one with levsha run RECIPE --out {self.folder}."
@@ -92,16 +132,29 @@ class Run:
             raise LevshaError(f"{self.folder}: has no integer variant {name!r}; it has {', '.join(made) or 'none'}.")
         return name
 
-    def graph(self, name: str) -> Graph:
+    def net(self, name: str) -> Net:
         """Return an integer net of the run."""
-        return load_graph(self.folder / "nets" / f"{name}.safetensors")[0]
+        return Net.load(self.folder / "nets" / f"{name}.safetensors")
 
-    def firmware(self, name: str) -> Path:
-        """Return the firmware image of a variant; LevshaError where none was written."""
-        path = self.folder / "firmware" / name / "firmware.elf"
-        if not path.exists():
-            why = (
-                next((v.get("note") for v in self.results()["variants"] if v["name"] == name), "") or "it was not built"
-            )
-            raise LevshaError(f"{self.folder}: there is no firmware of {name} ({why}).")
-        return path
+    def firmware(self, name: str, target: Target) -> Firmware:
+        """Return the firmware of a variant: where the target keeps images, the one that was written, if it is of this net."""
+        target.require()
+        net = self.net(name)
+        firmware = target.firmware(net.graph, net.application, net.title, net.meaning)
+        if target.flash_bytes is not None:
+            return firmware.at(self.image(name, net.graph))
+        folder = tempfile.mkdtemp(prefix="levsha-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return firmware.built(Path(folder))
+
+    def talk(self, name: str, target: Target) -> Conversation:
+        """Start a conversation with the firmware of a variant."""
+        return self.firmware(name, target).talk()
+
+    def image(self, name: str, graph: Graph) -> Path:
+        """Return the firmware image of a variant; LevshaError where none was written, or it is of another net."""
+        results = self.results()
+        note = next((v.get("note") for v in results["variants"] if v["name"] == name), "")
+        if note and not (self.folder / "firmware" / name).exists():
+            raise LevshaError(f"{self.folder}: there is no firmware of {name} ({note}).")
+        return find_image(self.folder / "firmware" / name, graph, f"levsha run {results['recipe']} --out {self.folder}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from levsha.ir import Graph
+from levsha.meaning import Meaning
 
 
 class Application(ABC):
@@ -35,6 +37,15 @@ class Application(ABC):
     @abstractmethod
     def answer(self, text: str) -> str:
         """Return the answer in what the firmware sent between a line and its readiness for the next."""
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any], meaning: Meaning) -> Application:
+        """Return the application that `to_json` described; meaning: of the net it goes around."""
+        return cls()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its name and settings, for a net's file."""
+        return {"name": self.name}
 
     @property
     def main(self) -> str:

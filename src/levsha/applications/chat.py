@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from levsha.data.pairs import CONTEXT_BYTES, QUERY_BYTES, QUERY_CUT, RESPONSE_BY
 from levsha.errors import LevshaError
 from levsha.interpret import interpret
 from levsha.ir import Graph
+from levsha.meaning import Meaning
 from levsha.ops import Lookup
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -30,6 +32,13 @@ class Chat(Application):
     folds: bool = False
     name = "chat"
     answer_unit = "a character"
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any], meaning: Meaning) -> Chat:
+        return cls(bool(about.get("folds")))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "folds": self.folds}
 
     def header(self, graph: Graph) -> str:
         if list(graph.inputs) != ["query", "context"] or graph.outputs[-1] != "next":

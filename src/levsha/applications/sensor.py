@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,10 @@ class Sensor(Application):
 
     meaning: Meaning = field(default_factory=Meaning)
     name = "sensor"
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any], meaning: Meaning) -> Sensor:
+        return cls(meaning)
 
     def header(self, graph: Graph) -> str:
         _check(graph)

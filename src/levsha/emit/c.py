@@ -19,8 +19,7 @@ from levsha.ir import SIGIL, Code, Constant, Graph, Op, c_name
 from levsha.meaning import Meaning
 
 C_WORDS = set(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return"
-    " short signed sizeof static struct switch typedef union unsigned void volatile while class new delete template this using".split()
+    ["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "class", "new", "delete", "template", "this", "using"]
 )
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 
 import numpy as np
 
-from levsha.data.pairs import CONTEXT_BYTES, QUERY_BYTES, RESPONSE_BYTES, Pairs, Samples, context_of, text_rows
-
-Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Query rows (N, 60) and context rows (N, 8) of bytes -> real-valued logits (N, classes)."""
-BATCH = 4096
+from levsha.applications.chat import BATCH, Predict, decode
+from levsha.data.pairs import QUERY_BYTES, Pairs, Samples, text_rows
 
 
 def accuracy(logits_NC: np.ndarray, target_N: np.ndarray) -> float:
@@ -31,23 +27,6 @@ def sample_logits(predict: Predict, pairs: Pairs, samples: Samples, index: np.nd
     query_rows = text_rows(pairs.unique_queries, QUERY_BYTES)
     parts = [index[start : start + BATCH] for start in range(0, len(index), BATCH)]
     return np.concatenate([predict(query_rows[samples.query_N[part]], samples.context_NL[part]) for part in parts])
-
-
-def decode(predict: Predict, queries: list[bytes], charset: bytes, most: int = RESPONSE_BYTES) -> list[bytes]:
-    """Return the greedy answer to each query: the likeliest byte until the end mark or `most` bytes."""
-    said, alive = [b""] * len(queries), np.arange(len(queries))
-    query_rows = text_rows(queries, QUERY_BYTES)
-    for _ in range(most):
-        if not len(alive):
-            break
-        contexts = text_rows([context_of(said[i]) for i in alive], CONTEXT_BYTES)
-        parts = [slice(start, start + BATCH) for start in range(0, len(alive), BATCH)]
-        choice = np.concatenate([predict(query_rows[alive[part]], contexts[part]).argmax(1) for part in parts])
-        going = choice != len(charset) - 1
-        for i, c in zip(alive[going], choice[going], strict=True):
-            said[i] += charset[c : c + 1]
-        alive = alive[going]
-    return said
 
 
 def exact_replies(predict: Predict, pairs: Pairs, index: np.ndarray) -> float:

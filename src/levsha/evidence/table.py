@@ -1,111 +1,124 @@
-"""The table of a run, for a terminal and for Markdown, from results.json alone."""
+"""The table of a run, from results.json alone: one list of columns for the terminal, for Markdown and for the README."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
-COLUMNS = (
-    "variant", "char %\nsamples", "char %\nunseen", "reply %\nseen", "reply %\nunseen", "perp-\nlexity", "para-\nmeters",
-    "weights\nbytes", "flash\nbytes", "SRAM\nbytes", "ms a character\nmin mean max", "fits", "mis-\nmatches",
-)  # fmt: skip
-WIDE = 120  # columns of text the whole table needs; a narrower terminal gets it in two halves
-LEGEND = "char %: next character right, on samples held out at random and on queries never seen; reply %: whole replies right"
 UNKNOWN = "–"
+Cells = Mapping[str, Any]
 
 
-def rows(results: dict[str, Any]) -> list[list[str]]:
-    """Return the cells of the table, a row a variant, the reference predictors last."""
-    cells = [_row(v) for v in results["variants"]]
-    names = {"end_mark": "(always the end mark)", "prefix_only": "(prefix only)", "nearest_15": "(15 nearest)"}
-    for key, r in results["references"].items():
-        cells.append(
-            [names[key], f"{r['accuracy_samples']:.1f}", f"{r['accuracy_queries']:.1f}", *[""] * (len(COLUMNS) - 3)]
-        )
-    return cells
+@dataclass(frozen=True)
+class Column:
+    """title: broken where a narrow head may break; cell: of a row of results.json; empty where the row says nothing of it."""
+
+    title: str
+    cell: Callable[[Cells], str]
+
+    @property
+    def flat_title(self) -> str:
+        """The title in one line.
+
+        >>> Column("para-\\nmeters", str).flat_title, Column("flash\\nbytes", str).flat_title
+        ('parameters', 'flash bytes')
+        """
+        return self.title.replace("-\n", "").replace("\n", " ")
 
 
-def _row(v: dict[str, Any]) -> list[str]:
-    ms, checked = v["ms_per_character"], v["mismatches"] is not None
-    return [
-        v["name"],
-        *(f"{v[key]:.1f}" for key in ("accuracy_samples", "accuracy_queries", "exact_seen", "exact_unseen")),
-        f"{v['perplexity']:.2f}",
-        *(
-            UNKNOWN if v[key] is None else f"{v[key]:,}".replace(",", " ")
-            for key in ("parameters", "weight_bytes", "flash_bytes", "sram_bytes")
-        ),
-        f"{ms['min']:.1f} {ms['mean']:.1f} {ms['max']:.1f}" if ms else UNKNOWN,
-        {True: "yes", False: "no", None: UNKNOWN}[v["fits"]],
-        f"{v['mismatches']}/{v['vectors']}" if checked else UNKNOWN,
-    ]
+def number(title: str, key: str, form: str) -> Column:
+    """Return a column of real numbers; form: as in format()."""
+    return Column(title, lambda row: "" if row.get(key) is None else format(row[key], form))
 
 
-def rich_tables(results: dict[str, Any], width: int) -> list[Table]:
-    """Return the table for a terminal of that many columns: whole, or in two halves."""
-    if width >= WIDE:
-        return [_rich_table(results, range(len(COLUMNS)))]
-    return [_rich_table(results, range(6)), _rich_table(results, (0, *range(6, len(COLUMNS))))]
+def count(title: str, key: str) -> Column:
+    """Return a column of counts, thousands apart; a dash where it was not measured."""
+    return Column(title, lambda row: "" if key not in row else _grouped(row[key]))
 
 
-def _rich_table(results: dict[str, Any], columns: Sequence[int]) -> Table:
+def _grouped(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}".replace(",", " ")
+
+
+def _times(row: Cells) -> str:
+    if "ms" not in row:
+        return ""
+    return " ".join(f"{row['ms'][key]:.{1 if row['ms']['mean'] >= 10 else 2}f}" for key in ("min", "mean", "max")) if row["ms"] else UNKNOWN
+
+
+def _fits(row: Cells) -> str:
+    return {True: "yes", False: "no", None: UNKNOWN}[row["fits"]] if "fits" in row else ""
+
+
+def _mismatches(row: Cells) -> str:
+    if "mismatches" not in row:
+        return ""
+    return UNKNOWN if row["mismatches"] is None else f"{row['mismatches']}/{row['vectors']}"
+
+
+NAME = Column("variant", lambda row: row["name"])
+
+
+def chip_columns(unit: str) -> tuple[Column, ...]:
+    """Return what is known of a net on its chip; unit: what the milliseconds are of, such as `an answer`."""
+    return (
+        count("para-\nmeters", "parameters"), count("weights\nbytes", "weight_bytes"), count("flash\nbytes", "flash_bytes"),
+        count("SRAM\nbytes", "sram_bytes"), Column(f"ms {unit}\nmin mean max", _times), Column("fits", _fits),
+        Column("mis-\nmatches", _mismatches),
+    )  # fmt: skip
+
+
+def rows_of(results: Mapping[str, Any]) -> list[Cells]:
+    """Return the rows of a table: the variants, then the reference predictors, their names in brackets."""
+    references = [{"name": f"({name.replace('_', ' ')})", **r} for name, r in results["references"].items()]
+    return [*results["variants"], *references]
+
+
+def rich_tables(results: Mapping[str, Any], columns: Sequence[Column], width: int) -> list[Table]:
+    """Return the table for a terminal of so many columns of text: whole, or in two halves, each with the names."""
+    rows = rows_of(results)
+    cells = [[column.cell(row) for column in columns] for row in rows]
+    needs = sum(max(len(c) for c in (*column.title.split("\n"), *(line[k] for line in cells))) + 1 for k, column in enumerate(columns))
+    middle = next((k for k, column in enumerate(columns) if column.title.startswith("para-")), len(columns) // 2)
+    parts = [range(len(columns))] if needs <= width else [range(middle), (0, *range(middle, len(columns)))]
+    return [_rich_table(results, columns, cells, part) for part in parts]
+
+
+def _rich_table(results: Mapping[str, Any], columns: Sequence[Column], cells: list[list[str]], part: Sequence[int]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for index in columns:
-        table.add_column(COLUMNS[index], justify="left" if index == 0 else "right", no_wrap=True)
-    count = len(results["variants"])
-    for index, cells in enumerate(rows(results)):
-        if any(cells[c] for c in columns[1:]):
-            table.add_row(
-                *(cells[c] for c in columns), style=None if index < count else "dim", end_section=index == count - 1
-            )
+    for k in part:
+        table.add_column(columns[k].title, justify="left" if k == 0 else "right", no_wrap=True)
+    variants = results["variants"]
+    for at, line in enumerate(cells):
+        lost = at < len(variants) and variants[at].get("collapse")
+        style = "red" if lost else None if at < len(variants) else "dim"
+        if any(line[k] for k in part if k):
+            table.add_row(*(line[k] for k in part), style=style, end_section=at == len(variants) - 1)
     return table
 
 
-def replies_table(replies: list[dict[str, Any]], of_each: int = 4) -> Table:
-    """Return what every variant answers to a few queries; an answer that is listed for its query has a tick."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in ("query", "", *(name.removeprefix("pruned-") for name in replies[0]["said"])):
-        table.add_column(title, overflow="ellipsis", no_wrap=True)
-    for kind in ("seen", "unseen"):
-        for r in [r for r in replies if r["kind"] == kind][:of_each]:
-            said = [f"{text or '(nothing)'}{' ✓' if text in r['listed'] else ''}" for text in r["said"].values()]
-            table.add_row(*(escape(cell) for cell in (r["query"], kind, *said)))
-    return table
-
-
-def markdown_table(results: dict[str, Any]) -> str:
+def markdown_table(results: Mapping[str, Any], columns: Sequence[Column]) -> str:
     """Return the table as Markdown."""
-    titles = [
-        "variant",
-        "next char %, samples",
-        "unseen queries",
-        "exact replies %, seen",
-        "unseen",
-        "perplexity",
-        "parameters",
-        "weights B",
-        "flash B",
-        "SRAM B",
-        "ms a character, min mean max",
-        "fits",
-        "mismatches",
-    ]
-    lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in rows(results)]) + "\n"
+    lines = ["| " + " | ".join(c.flat_title for c in columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    lines += ["| " + " | ".join(column.cell(row) for column in columns) + " |" for row in rows_of(results)]
+    return "\n".join(lines) + "\n"
 
 
-def notes(results: dict[str, Any]) -> list[str]:
+def notes(results: Mapping[str, Any]) -> list[str]:
     """Return a line for everything the table leaves open: what does not fit, what was not measured and why, what differs."""
     found: dict[str, list[str]] = {}
     for v in results["variants"]:
-        if v.get("note") and v["format"] != "float32":
+        if v.get("note"):
             found.setdefault(v["note"], []).append(v["name"])
-        if v["mismatches"]:
-            found.setdefault(f"MISMATCH, first in {v.get('first_difference')}: {v.get('example')}", []).append(
-                v["name"]
-            )
+        if v.get("mismatches"):
+            found.setdefault(f"MISMATCH, first in {v.get('first_difference')}: {v.get('example')}", []).append(v["name"])
     return [f"{', '.join(names)}: {note}" for note, names in found.items()]
+
+
+def collapses(results: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each variant that is much worse than its source."""
+    return [f"{v['name']}: {v['collapse']}" for v in results["variants"] if v.get("collapse")]

@@ -18,6 +18,7 @@ class Binary(Format):
     lo, hi = -1, 1
     digit_scale, digit_offset = 2, -1
     digits_per_byte = 8
+    expected_loss = (25.0, 0.30)
     block = 8
 
     def to_integers(self, x: Any) -> Any:

@@ -18,6 +18,7 @@ class Int4(Format):
     lo, hi = -7, 7
     digit_offset = -7
     digits_per_byte = 2
+    expected_loss = (2.0, 0.03)
     block = 4
 
     def scale(self, weight_OI: Any) -> Any:

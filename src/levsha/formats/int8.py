@@ -16,6 +16,7 @@ class Int8(Format):
     meaning = "-127 .. 127; 1 weight a byte"
     bits = 8.0
     lo, hi = -127, 127
+    expected_loss = (0.5, 0.01)
     block = 4
 
     def scale(self, weight_OI: Any) -> Any:

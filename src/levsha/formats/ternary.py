@@ -23,6 +23,7 @@ class Ternary(Format):
     lo, hi = -1, 1
     digit_offset = -1
     digits_per_byte = 5
+    expected_loss = (8.0, 0.15)
     block = 5
 
     def scale(self, weight_OI: Any) -> Any:

@@ -18,6 +18,7 @@ class TwoBit(Format):
     lo, hi = -3, 3
     digit_scale, digit_offset = 2, -3
     digits_per_byte = 4
+    expected_loss = (6.0, 0.10)
     block = 8
 
     def to_integers(self, x: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Dense(Op):
     weight_OI: integers on the grid of `format`. sum_bits: 16 or 32, the widest type a sum may need.
     """
 
+    learnt: ClassVar[bool] = True
     weight_OI: np.ndarray
     format: Format
     sum_bits: int = 32

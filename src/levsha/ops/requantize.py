@@ -26,6 +26,7 @@ class Requantize(Op):
     """
 
     elementwise: ClassVar[bool] = True
+    learnt: ClassVar[bool] = True
     later: ClassVar[dict[str, Any]] = {"pre_shift": 0, "extra_O": None}
     multiplier_O: np.ndarray
     bias_O: np.ndarray
@@ -45,7 +46,7 @@ class Requantize(Op):
         return {"multiplier": self.multiplier_O, "bias": self.bias_O, **extra}
 
     @property
-    def _extra_O(self) -> np.ndarray:
+    def _widths(self) -> np.ndarray:
         return np.zeros(1, np.int64) if self.extra_O is None else self.extra_O.astype(np.int64)
 
     def infer(self, *x: Value) -> Value:
@@ -72,21 +73,21 @@ class Requantize(Op):
                 raise LevshaError(
                     f"a {label} is {int(np.abs(array).max())}; int16 allows {INT16_MAX}. Use a smaller shift."
                 )
-        deepest = self.shift + int(self._extra_O.max())
+        deepest = self.shift + int(self._widths.max())
         if not (0 <= self.shift <= deepest <= MOST_SHIFT and 0 <= self.bias_shift <= MOST_SHIFT):
             raise LevshaError(f"shift is {deepest} and bias_shift {self.bias_shift}; both must be 0 to {MOST_SHIFT}.")
-        if not 0 <= self.pre_shift <= 16 or self._extra_O.min() < 0:
-            raise LevshaError(f"pre_shift is {self.pre_shift}, the least extra shift {self._extra_O.min()}; 0 to 16 and 0 or more are allowed.")
+        if not 0 <= self.pre_shift <= 16 or self._widths.min() < 0:
+            raise LevshaError(f"pre_shift is {self.pre_shift}, the least extra shift {self._widths.min()}; 0 to 16 and 0 or more are allowed.")
 
     def _reach(self, x: Value) -> np.ndarray:
         """The largest magnitude on the way to each channel's output; also that of the sum itself before it is shifted."""
         m, b = np.abs(self.multiplier_O.astype(np.int64)), np.abs(self.bias_O.astype(np.int64)) << self.bias_shift
         largest = np.maximum(np.abs(x.lows), np.abs(x.highs)) + half(self.pre_shift)
-        return np.maximum((largest >> self.pre_shift) * m + ((b + self.rounding) << self._extra_O), largest)
+        return np.maximum((largest >> self.pre_shift) * m + ((b + self.rounding) << self._widths), largest)
 
     def _rescaled(self, x: np.ndarray) -> np.ndarray:
         m, b = self.multiplier_O.astype(np.int64), self.bias_O.astype(np.int64)
-        widen = 1 if self.extra_O is None else 1 << self._extra_O
+        widen = 1 if self.extra_O is None else 1 << self._widths
         settings = (self.bias_shift, self.shift, self.rounding, self.lo, self.hi, self.pre_shift, widen)
         return rescale(x, m, b, *settings)
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from levsha.errors import LevshaError
 
 if TYPE_CHECKING:
     from levsha.recipes.base import Recipe
 
-RECIPES = {  # name: one line for the command line's help; the module levsha.recipes.NAME.story holds the recipe itself
+RECIPES = {  # name: one line for the command line's help; the module levsha.recipes.NAME.recipe holds the recipe itself
     "tinychat": "a chat on query|response pairs: text to a chip",
-    "regression": "numbers from a table of readings, or classes of small images: see training work; a sensor model on a chip",
+    "regression": "numbers or classes from a table of readings, or of small images: see training work; a sensor model on a chip",
 }
 
 
-def find_recipe(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe[Any, Any]:
     """Return the recipe called `name`; LevshaError lists what there is."""
     if name not in RECIPES:
         raise LevshaError(f"recipe {name!r}: unknown; there are {', '.join(RECIPES)}.")
-    return importlib.import_module(f"levsha.recipes.{name}.story").RECIPE
+    return importlib.import_module(f"levsha.recipes.{name}.recipe").RECIPE

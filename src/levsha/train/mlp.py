@@ -153,3 +153,19 @@ def prune(mlp: Mlp, keep: float) -> Mlp:
         weight[layer], gamma[layer], beta[layer] = weight[layer][kept], gamma[layer][kept], beta[layer][kept]
         weight[layer + 1] = weight[layer + 1][:, kept]
     return Mlp(weight, gamma, beta)
+
+
+def with_affine(layers: Sequence[tuple[Tensor, float, Tensor]], x_NI: Tensor) -> Mlp:
+    """Return a net that computes relu(factor * W x + offset) layer by layer, the last without relu, so that it can be trained on.
+
+    layers: W (O, I), factor, offset (O,). x_NI: data whose statistics batch normalisation takes; gamma and beta undo them.
+    """
+    gamma, beta, mean, var, h = [], [], [], [], x_NI
+    for weight, factor, offset in layers:
+        z = h @ weight.t()
+        mean.append(z.mean(0))
+        var.append(z.var(0, unbiased=False))
+        gamma.append(factor * (var[-1] + EPSILON).sqrt())
+        beta.append(offset + factor * mean[-1])
+        h = (factor * z + offset).relu_()
+    return Mlp([weight for weight, _, _ in layers], gamma, beta, mean, var)

@@ -14,27 +14,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from levsha.applications.chat import Chat, Predict, decode, graph_predictor
+from levsha.data.z80ai import Z80aiNet
 from levsha.errors import LevshaError
-from levsha.evidence.metrics import (
-    Predict,
-    decode,
-    reference_predictors,
-    sample_logits,
-)
+from levsha.evidence.metrics import accuracy, exact_replies, perplexity, reference_predictors, sample_logits
 from levsha.files import read_kept, write_file
-from levsha.formats import FORMATS
-from levsha.ir import Graph
-from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
-from levsha.recipes.tinychat.predict import graph_predictor
+from levsha.formats import FORMATS, Format
+from levsha.ir import Graph, constant_bytes
+from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAMS, build_graph, meaning_of, z80ai_graph
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
-from levsha.recipes.tinychat.score import float_predictor, score, weight_bytes
-from levsha.recipes.tinychat.settings import TinyChat, parse_variant, quantisation_of
-from levsha.store import graph_hash, load_graph, save_graph
+from levsha.recipes.tinychat.settings import GIVEN, TinyChat, sum_bits_of, top_of
+from levsha.recipes.variant import Variant
+from levsha.run import Net
+from levsha.store import graph_hash, load_graph
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.log import MetricsLog
 from levsha.train.lower import lower_mlp
-from levsha.train.mlp import Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune
+from levsha.train.mlp import Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune, with_affine
 from levsha.train.norm_step import teacher_of, train
 from levsha.train.schedule import Schedule
 from levsha.train.surroundings import Progress
@@ -67,8 +64,10 @@ class Chain:
         split: tuple[np.ndarray, np.ndarray],
         folder: Path,
         say: Say,
+        given: Z80aiNet | None = None,
     ) -> None:
         self.settings, self.corpus, self.by, self.seed, self.folder, self.say = settings, corpus, by, seed, folder, say
+        self.given = given
         self.train, self.test = split
         self.made: dict[str, Mlp] = {}
 
@@ -85,43 +84,66 @@ class Chain:
         recombine = any(schedule.recombined for schedule in schedules)
         return QueryTable(self.corpus, self.train, s.train.noisy_queries, recombine, self.seed)
 
-    def key(self, name: str) -> str:
+    def key(self, variant: Variant) -> str:
         """Return the hash of everything that decides how this variant comes out."""
-        base, weights = parse_variant(name)
-        s = self.settings
+        s, weights = self.settings, variant.format
         parts: list[Any] = [asdict(s.train)]
-        parts += [asdict(s.prune)] if base == "pruned" else []
-        parts += (
-            [weights, asdict(s.schedule(weights)), s.quantise.percentile, quantisation_of(weights)[1]]
-            if weights
-            else []
-        )
+        parts += [asdict(s.prune)] if variant.base == "pruned" else []
+        if weights:
+            parts += [weights.name, asdict(s.schedule(weights.name)), s.quantise.percentile, top_of(weights)]
         return self._hash(parts)
 
     def _hash(self, parts: list[Any]) -> str:
         every = [RECIPE_VERSION, self.corpus.pairs.digest, self.by, self.seed, self.settings.hidden, *parts]
+        every += [self.given.digest] if self.given else []
         return hashlib.sha256(json.dumps(every).encode()).hexdigest()
 
-    def make(self, name: str) -> dict[str, Any]:
+    def make(self, variant: Variant) -> dict[str, Any]:
         """Make a variant unless it is there; return its metrics."""
-        net_path = self.folder / f"{name}.net.safetensors"
-        weights = parse_variant(name)[1]
-        kept = self._kept(name, self.key(name))
-        if kept and (not weights or self._net_hash(net_path) == kept[1].get("net_sha256")):
+        if variant.base == GIVEN:
+            return self._make_given(variant)
+        name, path = variant.name, self.net_path(variant)
+        kept = self._kept(name, self.key(variant))
+        if kept and (not variant.format or self._net_hash(path) == kept[1].get("net_sha256")):
             self.made[name], about = kept
             return about["metrics"]
-        mlp, history = self._train(name)
-        graph = self._lower(mlp, weights) if weights else None
-        about: dict[str, Any] = {"key": self.key(name), "loss": history}
+        mlp, history = self._train(variant)
+        about: dict[str, Any] = {"key": self.key(variant), "loss": history}
+        graph = self._lower(mlp, variant.format) if variant.format else None
         if graph:
-            charset = list(self.corpus.pairs.charset)
-            about["net_sha256"] = save_graph(
-                graph, net_path, {"recipe": "tinychat", "variant": name, "charset": charset}
-            )
-        metrics = score(graph_predictor(graph) if graph else float_predictor(mlp), self.corpus, self.train, self.test)
-        metrics |= {"parameters": mlp.parameters, "weight_bytes": weight_bytes(mlp, graph)}
+            about["net_sha256"] = self._save_net(graph, variant)
+        metrics = self._score(graph_predictor(graph) if graph else float_predictor(mlp))
+        metrics |= {"parameters": mlp.parameters, "weight_bytes": constant_bytes(graph) if graph else 4 * mlp.parameters}
+        metrics |= {"keep": mlp.parameters / self._ready(Variant("baseline")).parameters} if variant.base == "pruned" else {}
         self._save(mlp, name, about | {"metrics": metrics})
         self.made[name] = mlp
+        return metrics
+
+    def _make_given(self, variant: Variant) -> dict[str, Any]:
+        """The net that the chain starts from, as it is."""
+        assert self.given is not None
+        graph = z80ai_graph(self.given)
+        self._save_net(graph, variant)
+        parameters = sum(w.size + b.size for w, b in self.given.layers)
+        return self._score(graph_predictor(graph)) | {"parameters": parameters, "weight_bytes": constant_bytes(graph)}
+
+    def _save_net(self, graph: Graph, variant: Variant) -> str:
+        pairs = self.corpus.pairs
+        net = Net(graph, meaning_of(pairs, graph.values["logits"].step), Chat(pairs.folds), f"tinychat {variant.name}")
+        return net.save(self.net_path(variant), {"recipe": "tinychat", "variant": variant.name, "charset": list(pairs.charset)})
+
+    def net_path(self, variant: Variant) -> Path:
+        """Return where the integer net of a variant lies."""
+        return self.folder / f"{variant.name}.net.safetensors"
+
+    def _score(self, predict: Predict) -> dict[str, float]:
+        """Accuracy and perplexity on the held-out samples; where whole queries are held out, exact replies as well."""
+        pairs, samples = self.corpus.pairs, self.corpus.samples
+        logits, target = sample_logits(predict, pairs, samples, self.test), samples.target_N[self.test]
+        metrics = {"accuracy": accuracy(logits, target), "perplexity": perplexity(logits, target)}
+        seen, unseen = np.unique(samples.query_N[self.train]), np.unique(samples.query_N[self.test])
+        if not np.isin(unseen, seen).any():
+            metrics |= {"exact_seen": exact_replies(predict, pairs, seen), "exact_unseen": exact_replies(predict, pairs, unseen)}
         return metrics
 
     @staticmethod
@@ -139,27 +161,33 @@ class Chain:
             return None
         return (mlp, about) if about.get("key") == key else None
 
-    def _ready(self, name: str) -> Mlp:
-        if name not in self.made:
-            self.make(name)
-        return self.made[name]
+    def _ready(self, variant: Variant) -> Mlp:
+        if variant.name not in self.made:
+            self.make(variant)
+        return self.made[variant.name]
 
-    def _train(self, name: str) -> tuple[Mlp, list[float]]:
-        base, weights = parse_variant(name)
-        s, key = self.settings, self.key(name)
-        if weights:
-            quantisation = Quantisation(*quantisation_of(weights)[:2])
-            start = calibrate(self._ready(base), self.clean_inputs, quantisation.top, s.quantise.percentile)
-            stage = Stage(name, key, s.schedule(weights), self.seed)
+    def _train(self, variant: Variant) -> tuple[Mlp, list[float]]:
+        s, key, name = self.settings, self.key(variant), variant.name
+        if variant.format:
+            quantisation = Quantisation(variant.format, top_of(variant.format))
+            start = calibrate(self._ready(variant.source), self.clean_inputs, quantisation.top, s.quantise.percentile)
+            stage = Stage(name, key, s.schedule(variant.format.name), self.seed)
             return self._fit(stage, start, self._all_teachers, quantisation)
-        if base == "pruned":
-            start = prune(self._ready("baseline"), s.prune.keep)
+        if variant.base == "pruned":
+            start = prune(self._ready(Variant("baseline")), s.prune.keep)
             return self._fit(Stage(name, key, s.prune, self.seed), start, self._all_teachers)
         seed = self.seed + BASELINE_SEED if s.train.teachers > 1 else self.seed
-        return self._fit(Stage(name, key, s.train, seed), self._untrained(seed), self._teachers)
+        start = self._from_given(self.given) if self.given else self._untrained(seed)
+        return self._fit(Stage(name, key, s.train, seed), start, self._teachers)
 
     def _untrained(self, seed: int) -> Mlp:
         return init_mlp([self.clean_inputs.shape[1], *self.settings.hidden, len(self.corpus.pairs.charset)], seed)
+
+    def _from_given(self, net: Z80aiNet) -> Mlp:
+        """A float net that computes what z80ai's integers do, its rounding apart: (32 x W + b) / 4, then W h + b, each over 4."""
+        factors = [8.0, *(0.25 for _ in net.layers[1:])]
+        layers = [(torch.from_numpy(w).float(), f, torch.from_numpy(b).float() / 4) for (w, b), f in zip(net.layers, factors, strict=True)]
+        return with_affine(layers, self.clean_inputs)
 
     def _teachers(self) -> list[Mlp]:
         """The nets that learn from labels alone, where there is more than the baseline itself."""
@@ -179,7 +207,7 @@ class Chain:
         return [self.made[name] for name in names]
 
     def _all_teachers(self) -> list[Mlp]:
-        return [self._ready("baseline"), *self._teachers()]
+        return [self._ready(Variant("baseline")), *self._teachers()]
 
     def _fit(
         self, stage: Stage, start: Mlp, teachers: Callable[[], list[Mlp]], quantisation: Quantisation | None = None
@@ -207,32 +235,31 @@ class Chain:
             log.replace(self.folder / f"{name}.metrics.jsonl")  # beside the net it is of, as soon as that is there
         shutil.rmtree(self._checkpoints(name), ignore_errors=True)
 
-    def _lower(self, mlp: Mlp, weights: str) -> Graph:
-        grid, top, sum_bits = quantisation_of(weights)
-        layers = lower_mlp(mlp, Quantisation(grid, top), self.clean_inputs, INPUT_TOTAL, sum_bits)
-        return build_graph(layers, grid, self.corpus.pairs.charset, sum_bits)
+    def _lower(self, mlp: Mlp, weights: Format) -> Graph:
+        layers = lower_mlp(mlp, Quantisation(weights, top_of(weights)), self.clean_inputs, INPUT_TOTAL, sum_bits_of(weights))
+        return build_graph(layers, weights, self.corpus.pairs.charset, sum_bits_of(weights))
 
-    def replies(self, name: str, queries: list[bytes]) -> list[str]:
+    def replies(self, variant: Variant, queries: list[bytes]) -> list[str]:
         """Return what a variant that was made answers to queries."""
-        answers = decode(self._predictor(name), queries, self.corpus.pairs.charset)
+        answers = decode(self._predictor(variant), queries, self.corpus.pairs.charset)
         return [answer.decode("utf-8", "replace") for answer in answers]
 
-    def agreement(self, name: str) -> float | None:
+    def agreement(self, variant: Variant) -> float | None:
         """Return the share of held-out samples, in per cent, for which the integer net chooses as the net that was trained.
 
         They may differ where batch normalisation was rounded to integers; what is shipped and reported is the integer net.
         """
-        weights = parse_variant(name)[1]
-        if not weights:
+        if not variant.format or variant.base == GIVEN:
             return None
-        trained = forward(self.made[name], self.corpus.inputs(self.test), Quantisation(*quantisation_of(weights)[:2]))
-        logits = sample_logits(self._predictor(name), self.corpus.pairs, self.corpus.samples, self.test)
+        quantisation = Quantisation(variant.format, top_of(variant.format))
+        trained = forward(self.made[variant.name], self.corpus.inputs(self.test), quantisation)
+        logits = sample_logits(self._predictor(variant), self.corpus.pairs, self.corpus.samples, self.test)
         return 100 * float((trained[-1].argmax(1).numpy() == logits.argmax(1)).mean())
 
-    def _predictor(self, name: str) -> Predict:
-        if parse_variant(name)[1]:
-            return graph_predictor(load_graph(self.folder / f"{name}.net.safetensors")[0])
-        return float_predictor(self.made[name])
+    def _predictor(self, variant: Variant) -> Predict:
+        if variant.format:
+            return graph_predictor(load_graph(self.net_path(variant))[0])
+        return float_predictor(self.made[variant.name])
 
     def references(self) -> dict[str, float]:
         """Return the accuracies of the predictors that need no training, made once."""
@@ -247,3 +274,13 @@ class Chain:
         )
         write_file(path, json.dumps({"key": key, "references": found}))
         return found
+
+
+def float_predictor(mlp: Mlp) -> Predict:
+    """Return the float net as a predictor of logits from bytes."""
+
+    def predict(query_NL: np.ndarray, context_NL: np.ndarray) -> np.ndarray:
+        counts = [QUERY_NGRAMS.run(query_NL.astype(np.int64)), CONTEXT_NGRAMS.run(context_NL.astype(np.int64))]
+        return forward(mlp, torch.from_numpy(np.concatenate(counts, 1)).float())[-1].numpy()
+
+    return predict

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from levsha.arith import INT32_MAX
-from levsha.data.pairs import CONTEXT_BYTES, QUERY_BYTES
-from levsha.errors import LevshaError
+from levsha.data.pairs import CONTEXT_BYTES, QUERY_BYTES, Pairs
+from levsha.data.z80ai import Z80aiNet
 from levsha.formats import FORMATS, Format
 from levsha.ir import Graph, Op, Value
+from levsha.meaning import Meaning, Quantity
 from levsha.ops import Add, Argmax, Dense, Lookup, NgramCounts, Requantize
 
 if TYPE_CHECKING:
@@ -61,44 +58,11 @@ def _answer(charset: bytes) -> tuple[Op, Op]:
     return Argmax(name="choice", inputs=("logits",)), Lookup(name="next", inputs=("choice",), table=table)
 
 
-def read_z80ai(path: Path) -> tuple[Graph, bytes]:
-    """Read z80ai's model.npz as a graph, and its characters; LevshaError names what is wrong with the file.
-
-    Its integer semantics: the input is 32 * count; each layer is a sum plus a bias, shifted right by 2 and rounded down.
-    """
-    arrays = _read_npz(path)
-    try:
-        sizes = json.loads(bytes(arrays["_architecture"]))
-        charset = bytes(arrays["_charset"])
-        widths = [sizes["input_size"], *sizes["hidden_sizes"], sizes["num_classes"]]
-        layers = [(arrays[f"fc{k}_weight"], arrays[f"fc{k}_bias"]) for k in range(1, len(widths))]
-    except (KeyError, ValueError, TypeError) as error:
-        raise LevshaError(
-            f"{path}: is no model of z80ai: {error} is missing or malformed; needed are _architecture, _charset, fcN_weight and fcN_bias."
-        ) from None
-    if min(widths) < 1:
-        raise LevshaError(f"{path}: layer sizes {widths}; each must be at least 1.")
-    for k, (weight, bias) in enumerate(layers):
-        wanted = (widths[k + 1], widths[k])
-        if weight.shape != wanted or bias.shape != wanted[:1] or weight.dtype.kind != "i" or bias.dtype.kind != "i":
-            raise LevshaError(
-                f"{path}: fc{k + 1}_weight is {weight.dtype} {weight.shape} and fc{k + 1}_bias {bias.dtype} {bias.shape}; {wanted} and {wanted[:1]} of integers are needed."
-            )
-        if weight.min() < -2 or weight.max() > 1:
-            raise LevshaError(
-                f"{path}: fc{k + 1}_weight holds {weight.min()}..{weight.max()}; z80ai's codes are -2..1."
-            )
-    if widths[0] != 2 * BUCKETS or len(charset) != widths[-1]:
-        raise LevshaError(
-            f"{path}: {widths[0]} inputs and {len(charset)} characters for {widths[-1]} classes; {2 * BUCKETS} inputs and as many characters as classes are needed."
-        )
-    return _z80ai_graph(layers, charset), charset
-
-
-def _z80ai_graph(layers: list[tuple[np.ndarray, np.ndarray]], charset: bytes) -> Graph:
+def z80ai_graph(net: Z80aiNet) -> Graph:
+    """Return z80ai's network in its own integer semantics: the input is 32 * count; each layer is a sum plus a bias, shifted right by 2, rounded down."""
     weights = FORMATS["two_bit_z80"]
     one, zero, times_32 = np.array([1]), np.array([0]), np.array([32])
-    ops: list[Op] = _first_layer(layers[0][0].astype(np.int64), weights, 32)
+    ops: list[Op] = _first_layer(net.layers[0][0], weights, 32)
 
     def shifted(name: str, source: str, multiplier: np.ndarray, bias: np.ndarray, lo: int) -> Requantize:
         return Requantize(
@@ -113,28 +77,30 @@ def _z80ai_graph(layers: list[tuple[np.ndarray, np.ndarray]], charset: bytes) ->
             hi=INT32_MAX,
         )
 
-    for index, (weight, bias) in enumerate(layers):
-        name, last = f"fc{index + 1}", index == len(layers) - 1
+    for index, (weight, bias) in enumerate(net.layers):
+        name, last = f"fc{index + 1}", index == len(net.layers) - 1
         if index:
-            ops.append(Dense(name=name, inputs=(f"act{index}",), weight_OI=weight.astype(np.int64), format=weights))
+            ops.append(Dense(name=name, inputs=(f"act{index}",), weight_OI=weight, format=weights))
         scale = one if index else times_32  # the input's factor of 32, applied to the sum
         lo = -INT32_MAX if last else 0
         ops.append(
             shifted(
-                "logits" if last else f"act{index + 1}", name, scale, bias.astype(np.int64) if bias.any() else zero, lo
+                "logits" if last else f"act{index + 1}", name, scale, bias if bias.any() else zero, lo
             )
         )
-    return Graph(INPUTS, (*ops, *_answer(charset)), OUTPUTS)
+    return Graph(INPUTS, (*ops, *_answer(net.charset)), OUTPUTS)
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except OSError as error:
-        raise LevshaError(f"{path}: cannot be read ({error.strerror or error}); give a model.npz of z80ai.") from None
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise LevshaError(f"{path}: is no sound .npz file ({error}); pickled content is never loaded.") from None
+def meaning_of(pairs: Pairs, logit_step: float) -> Meaning:
+    """Return what a chat net's integers stand for."""
+    shown = [chr(byte) if 32 <= byte < 127 else f"byte {byte}" if byte else "the end mark" for byte in pairs.charset]
+    folded = " Capitals of Latin-1, Greek and Cyrillic are put small first." if pairs.folds else ""
+    return Meaning(
+        "A chat: answers a line of text, one byte at a time.",
+        {"logits": tuple(Quantity(text, "", logit_step) for text in shown)},
+        notes={
+            "query": f"the line as UTF-8, at most {QUERY_BYTES} bytes, padded with zero bytes.{folded}",
+            "context": f"the last {CONTEXT_BYTES} bytes of the answer so far, in front of it spaces",
+            "next": "the next byte of the answer; 0: it ends",
+        },
+    )

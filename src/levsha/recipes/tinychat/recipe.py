@@ -1,208 +1,191 @@
-"""The recipe tinychat, stage by stage: what the pipeline calls, in this order."""
+"""The recipe tinychat: a chat on query|response pairs."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from levsha.data.pairs import Pairs, Samples, make_samples, read_pairs, split_samples
+from levsha.data.pairs import CONTEXT_BYTES, QUERY_BYTES, Pairs, Samples, make_samples, read_pairs, split_samples, text_rows
+from levsha.data.z80ai import read_z80ai
 from levsha.errors import LevshaError
-from levsha.evidence.check import tool_versions
 from levsha.evidence.metrics import accuracy, exact_replies, sample_logits
-from levsha.files import read_kept, write_file
-from levsha.jobs import Job, News, say
-from levsha.recipes.check import certificate_path, digest
-from levsha.recipes.tinychat.net import read_z80ai
-from levsha.recipes.tinychat.predict import graph_predictor
-from levsha.recipes.tinychat.settings import TinyChat, parse_variant
-from levsha.recipes.tinychat.ship import SHIP_VERSION, Trial, ship, source_digest
-from levsha.recipes.tinychat.vectors import check_vectors, prompts
-from levsha.store import load_graph, read_safetensors
-from levsha.targets import TARGETS
+from levsha.evidence.plots import draw_accuracy_against_flash, draw_losses
+from levsha.evidence.table import NAME, Column, chip_columns, number
+from levsha.files import write_file
+from levsha.jobs import Job
+from levsha.recipes.base import Figure, Recipe
+from levsha.recipes.pipeline import folder_of
+from levsha.recipes.tinychat import words
+from levsha.recipes.tinychat.net import BUCKETS, z80ai_graph
+from levsha.recipes.tinychat.settings import TinyChat, preset
+from levsha.recipes.tinychat.split import loss_curves, shown_queries, steps_of, train_split
+from levsha.recipes.variant import Variant
+from levsha.run import Net, Run
+from levsha.targets import find_target
 
-SPLITS = ("samples", "queries")
-SHOWN_QUERIES = 8  # of each kind, in the examples of replies
-
-
-def read_data(settings: TinyChat) -> Pairs:
-    """Return the pairs of --data, or of the corpus that comes with Levsha."""
-    if settings.data:
-        return read_pairs(settings.data)
-    with as_file(files("levsha.recipes.tinychat").joinpath("corpus.txt")) as path:
-        return read_pairs(path)
+PAIRS = "pairs.txt"
 
 
-def split_folder(settings: TinyChat, by: str, seed: int) -> Path:
-    """Return where the nets of one split lie."""
-    return settings.out / "splits" / f"{by}-{seed}"
+class TinyChatRecipe(Recipe[TinyChat, Pairs]):
+    """Text in, an answer character by character out."""
 
+    name = "tinychat"
+    split_kinds = ("samples", "queries")
+    shipped = "queries"  # whole queries are held out, so that all it is asked about is honest
+    pictures = ("loss", "accuracy-flash")
 
-def shipped_split(settings: TinyChat, pairs: Pairs) -> tuple[Samples, np.ndarray, np.ndarray]:
-    """Return the split whose nets go to the chip: by unique query, first seed, so that all it is asked about is honest."""
-    samples = make_samples(pairs)
-    return (samples, *split_samples(samples, "queries", settings.seed))
+    def preset(self, name: str) -> TinyChat:
+        return preset(name)
 
+    def read(self, settings: TinyChat) -> Pairs:
+        if settings.data:
+            return read_pairs(settings.data)
+        with as_file(files("levsha.recipes.tinychat").joinpath("corpus.txt")) as path:
+            return read_pairs(path)
 
-def training_jobs(settings: TinyChat, pairs: Pairs) -> list[Job]:
-    """Return one job a split."""
-    seeds = range(settings.seed, settings.seed + settings.splits)
-    steps = sum(_epochs(settings, name) + 1 for name in _stages(settings)) + 1
-    return [Job(f"{by}-{seed}", train_split, (settings, pairs, by, seed), steps) for seed in seeds for by in SPLITS]
-
-
-def _stages(settings: TinyChat) -> list[str]:
-    """The variants in the order they are made, with those that others start from."""
-    names = [name for variant in settings.variants for name in ("baseline", parse_variant(variant)[0], variant)]
-    return list(dict.fromkeys(names))
-
-
-def _epochs(settings: TinyChat, name: str) -> int:
-    base, weights = parse_variant(name)
-    if weights:
-        return settings.schedule(weights).epochs
-    teaching = settings.train.teachers if settings.train.teachers > 1 else 0
-    return settings.train.epochs * (1 + teaching) if base == "baseline" else settings.prune.epochs
-
-
-def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[str, Any]:
-    """Make every variant of one split; return the metrics by variant and the reference predictors. Runs in its own process."""
-    from levsha.recipes.tinychat.chain import Chain  # torch is imported only where it trains
-    from levsha.recipes.tinychat.samples import Corpus
-
-    corpus, job, finished, trained = Corpus(pairs), f"{by}-{seed}", 0, 0
-
-    def report(name: str, progress: Any) -> None:
-        nonlocal trained  # epochs of the nets that this variant needed before it
-        epoch = int(progress.line["epoch"])
-        loss, speed = progress.line["loss"], progress.samples_a_second / 1000
-        say(
-            News(
-                job,
-                finished + trained + epoch,
-                f"{name}  {epoch}/{progress.epochs}  loss {loss:.3f}  {speed:.0f}k samples/s",
+    def check(self, settings: TinyChat, data: Pairs) -> None:
+        if not settings.baseline:
+            return
+        given = read_z80ai(settings.baseline, 2 * BUCKETS)
+        if given.charset != data.charset:
+            raise LevshaError(
+                f"{settings.baseline}: has {len(given.charset)} characters {given.charset!r}; the data has {len(data.charset)}: {data.charset!r}. Give the data it was trained on with --data."
             )
-        )
-        trained += progress.epochs if epoch == progress.epochs else 0
+        if settings.from_baseline and tuple(given.widths[1:-1]) != settings.hidden:
+            wanted = " ".join(map(str, given.widths[1:-1]))
+            raise LevshaError(f"{settings.baseline}: has hidden layers of {wanted}; give --hidden {wanted} with --from-baseline.")
 
-    chain = Chain(
-        settings, corpus, by, seed, split_samples(corpus.samples, by, seed), split_folder(settings, by, seed), report
-    )
-    say(News(job, 0, "reference predictors"))
-    metrics: dict[str, Any] = {"references": chain.references()}
-    finished += 1
-    for name in _stages(settings):
-        say(News(job, finished, name))
-        metrics[name] = chain.make(name) | {"agreement": chain.agreement(name)}
-        finished, trained = finished + _epochs(settings, name) + 1, 0
-    if (by, seed) == ("queries", settings.seed):
-        queries = [corpus.pairs.unique_queries[i] for _, i in shown_queries(settings, pairs)]
-        metrics["replies"] = {name: chain.replies(name, queries) for name in settings.variants}
-    say(News(job, finished, "done"))
-    return metrics
+    def notices(self, data: Pairs) -> list[str]:
+        return data.sentences()
+
+    def about_data(self, settings: TinyChat, data: Pairs) -> dict[str, Any]:
+        name, samples = str(settings.data or "the corpus that comes with Levsha"), len(make_samples(data).target_N)
+        counts = {"pairs": len(data.queries), "unique_queries": len(data.unique_queries), "replies": len(set(data.responses))}
+        about = f"{name}: {counts['pairs']} pairs, {counts['unique_queries']} unique queries, {counts['replies']} replies, {samples} samples."
+        known = {"file": name, "sha256": data.digest, "samples": samples, "characters": len(data.charset), "about": about}
+        return known | counts | {"reading": asdict(data.reading)}
+
+    def keep(self, data: Pairs, folder: Path) -> None:
+        lines = [query + b"|" + response for query, response in zip(data.queries, data.responses, strict=True)]
+        write_file(folder / PAIRS, b"\n".join(lines) + b"\n")
+
+    def kept(self, run: Run) -> Pairs:
+        return read_pairs(run.folder / PAIRS)
+
+    def variants(self, settings: TinyChat) -> list[Variant]:
+        return settings.made
+
+    def training_key(self, settings: TinyChat, data: Pairs) -> str:
+        training = [asdict(part) for part in (settings.train, settings.prune, settings.quantise)]
+        given = read_z80ai(settings.baseline, 2 * BUCKETS).digest if settings.baseline and settings.from_baseline else ""
+        names = [variant.name for variant in settings.made]
+        parts = [data.digest, settings.hidden, settings.seed, settings.splits, names, training, given]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def job(self, settings: TinyChat, data: Pairs, kind: str, seed: int) -> Job:
+        return Job(f"{kind}-{seed}", train_split, (settings, data, kind, seed), steps_of(settings))
+
+    def folder(self, out: Path, kind: str, seed: int) -> Path:
+        return folder_of(out, kind, seed, "splits")
+
+    def float_weights(self, run: Run, variant: str) -> Path:
+        return self.folder(run.folder, self.shipped, run.results()["seeds"][0]) / f"{variant}.safetensors"
+
+    def vectors(self, data: Pairs, net: Net, count: int, seed: int) -> dict[str, np.ndarray]:
+        return check_vectors(data, make_samples(data), count, seed)
+
+    def lines(self, settings: TinyChat, data: Pairs, net: Net) -> list[str]:
+        samples = make_samples(data)
+        train, test = split_samples(samples, self.shipped, settings.seed)
+        seen, unseen = np.unique(samples.query_N[train]), np.unique(samples.query_N[test])
+        rng, half = np.random.default_rng([3000, settings.seed]), min(len(unseen), settings.prompts // 2)
+        chosen = [*rng.permutation(seen)[: settings.prompts - half], *rng.permutation(unseen)[:half]]
+        return [data.unique_queries[i].decode("utf-8", "ignore") for i in chosen]
+
+    def figures(self, data: Pairs) -> tuple[Figure, ...]:
+        return (
+            Figure("accuracy_samples", "samples", "accuracy"), Figure("accuracy_queries", "queries", "accuracy"),
+            Figure("perplexity", "samples", "perplexity"), Figure("exact_seen", "queries", "exact_seen"),
+            Figure("exact_unseen", "queries", "exact_unseen"), Figure("agreement", "queries", "agreement"),
+        )  # fmt: skip
+
+    def columns(self, results: Mapping[str, Any]) -> tuple[Column, ...]:
+        return (
+            NAME, number("char %\nsamples", "accuracy_samples", ".1f"), number("char %\nunseen", "accuracy_queries", ".1f"),
+            number("reply %\nseen", "exact_seen", ".1f"), number("reply %\nunseen", "exact_unseen", ".1f"),
+            number("perp-\nlexity", "perplexity", ".2f"), *chip_columns("a character"),
+        )  # fmt: skip
+
+    def judged_by(self, data: Pairs) -> tuple[str, Literal["accuracy", "r2"]]:
+        return "accuracy_queries", "accuracy"
+
+    def choose(self, results: Mapping[str, Any]) -> str | None:
+        return words.choose(results)
+
+    def sentences(self, results: Mapping[str, Any]) -> list[str]:
+        return words.sentences(results)
+
+    def more(self, settings: TinyChat, data: Pairs, trained: Mapping[str, Any]) -> dict[str, Any]:
+        said = trained[f"{self.shipped}-{settings.seed}"]["replies"]
+        replies = []
+        for at, (kind, i) in enumerate(shown_queries(settings, data)):
+            query = data.unique_queries[i].decode("utf-8", "replace")
+            listed = sorted(reply.decode("utf-8", "replace") for reply in data.replies[i])
+            replies.append({"kind": kind, "query": query, "listed": listed, "said": {name: texts[at] for name, texts in said.items()}})
+        return {"replies": replies, "z80ai": evaluate_z80ai(settings, data)}
+
+    def examples(self, results: Mapping[str, Any]) -> str:
+        return words.replies_table(results["replies"])
+
+    def draw(self, settings: TinyChat, data: Pairs, results: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+        draw_losses(loss_curves(self.folder(settings.out, self.shipped, settings.seed), settings), settings.out)
+        nearest = {"15 nearest training samples": results["references"]["nearest_15"]["accuracy_queries"]}
+        built = [v for v in results["variants"] if v["flash_bytes"]]
+        draw_accuracy_against_flash(built, nearest, find_target(settings.target).flash_bytes, settings.out)
+
+    def next_steps(self, settings: TinyChat, results: Mapping[str, Any]) -> list[str]:
+        if not results["recommended"]:
+            return []
+        return [f"Chat with it: levsha chat {settings.out} --target {settings.target}"]
 
 
-def shipping_jobs(settings: TinyChat, pairs: Pairs) -> list[Job]:
-    """Return one job for each integer variant."""
-    return [Job(name, ship_variant, (settings, pairs, name), 3) for name in settings.variants if parse_variant(name)[1]]
+RECIPE = TinyChatRecipe()
 
 
-def nets_differ(settings: TinyChat) -> bool:
-    """Say whether any net that is about to ship differs from the one in RUN/nets."""
-    for name in settings.variants:
-        new = split_folder(settings, "queries", settings.seed) / f"{name}.net.safetensors"
-        old = settings.out / "nets" / f"{name}.safetensors"
-        if parse_variant(name)[1] and (not old.exists() or old.read_bytes() != new.read_bytes()):
-            return True
-    return False
-
-
-def ship_variant(settings: TinyChat, pairs: Pairs, name: str) -> dict[str, Any]:
-    """Copy a net to RUN/nets, put it on its chip and return its row; a row that is up to date is read. Runs in its own process."""
-    source = split_folder(settings, "queries", settings.seed) / f"{name}.net.safetensors"
-    graph = load_graph(source)[0]
-    write_file(settings.out / "nets" / f"{name}.safetensors", source.read_bytes())
-    steps: list[str] = []
-
-    def report(text: str) -> None:
-        steps.append(text)
-        say(News(name, len(steps) - 1, text))
-
-    samples, train, test = shipped_split(settings, pairs)
-    seen, unseen = np.unique(samples.query_N[train]), np.unique(samples.query_N[test])
-    kept = settings.out / "measurements" / f"{name}.json"
-    s = settings
-    target = TARGETS[s.target]
-    decides = [SHIP_VERSION, source_digest(graph, name), pairs.digest, s.target, s.vectors, s.prompts, s.seed]
-    decides += [target.missing(), tool_versions(target)]
-    row = read_kept(kept)
-    if row.get("decides") != decides or not _still_there(settings, name, row):
-        trial = Trial(
-            prompts(pairs, seen, unseen, settings.prompts, settings.seed),
-            check_vectors(pairs, samples, settings.vectors, settings.seed),
-        )
-        row = ship(settings, trial, graph, name, report) | {"decides": decides}
-        write_file(kept, json.dumps(row))
-    say(News(name, 3, str(row["note"] or "done")))
-    return row
-
-
-def _still_there(settings: TinyChat, name: str, row: dict[str, Any]) -> bool:
-    """Say whether the firmware that was measured, and its certificate, are where they were written."""
-    if not row["fits"]:
-        return True
-    elf = settings.out / "firmware" / name / "firmware.elf"
-    certified = certificate_path(settings.out, name, TARGETS[settings.target]).exists()
-    return certified and elf.exists() and digest(elf) == row["firmware_sha256"]
+def check_vectors(pairs: Pairs, samples: Samples, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Return inputs for a check: half of them real, the rest any bytes at any length, the longest and the emptiest among them."""
+    rng = np.random.default_rng([2000, seed])
+    real = rng.integers(0, len(samples.target_N), count)
+    query = text_rows(pairs.unique_queries, QUERY_BYTES)[samples.query_N[real]].astype(np.int64)
+    context = samples.context_NL[real].astype(np.int64)
+    odd = np.arange(count) % 2 == 1
+    noise = rng.integers(1, 256, (count, QUERY_BYTES))
+    noise[np.arange(QUERY_BYTES) >= rng.integers(0, QUERY_BYTES + 1, count)[:, None]] = 0
+    query[odd], context[odd] = noise[odd], rng.integers(0, 256, (count, CONTEXT_BYTES))[odd]
+    extremes = (np.full(QUERY_BYTES, 255), np.full(QUERY_BYTES, ord("a")), np.zeros(QUERY_BYTES, np.int64))
+    for row, extreme in zip(range(1, count, 2), extremes, strict=False):
+        query[row] = extreme
+    return {"query": query, "context": context}
 
 
 def evaluate_z80ai(settings: TinyChat, pairs: Pairs) -> dict[str, Any] | None:
     """Return how z80ai's shipped net does on all of the data, in its own integer semantics."""
     if not settings.baseline:
         return None
-    graph, charset = read_z80ai(settings.baseline)
-    if charset != pairs.charset:
-        raise LevshaError(
-            f"{settings.baseline}: has {len(charset)} characters {charset!r}; the data has {len(pairs.charset)}: {pairs.charset!r}. Give the data it was trained on with --data."
-        )
-    predict, samples = graph_predictor(graph), make_samples(pairs)
+    from levsha.applications.chat import graph_predictor
+
+    predict = graph_predictor(z80ai_graph(read_z80ai(settings.baseline, 2 * BUCKETS)))
+    samples = make_samples(pairs)
     logits = sample_logits(predict, pairs, samples, np.arange(len(samples.target_N)))
     return {
         "file": str(settings.baseline),
         "accuracy_all": accuracy(logits, samples.target_N),
         "exact_all": exact_replies(predict, pairs, np.arange(len(pairs.unique_queries))),
     }
-
-
-def shown_queries(settings: TinyChat, pairs: Pairs) -> list[tuple[str, int]]:
-    """Return the queries whose answers are shown: ("seen" or "unseen", index), on the shipped split."""
-    samples, train, test = shipped_split(settings, pairs)
-    rng = np.random.default_rng([4000, settings.seed])
-    return [
-        (kind, int(i))
-        for kind, index in (("seen", train), ("unseen", test))
-        for i in rng.permutation(np.unique(samples.query_N[index]))[:SHOWN_QUERIES]
-    ]
-
-
-def example_replies(settings: TinyChat, pairs: Pairs, said: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """Return each shown query with its listed responses and what each variant said."""
-    shown = []
-    for at, (kind, i) in enumerate(shown_queries(settings, pairs)):
-        query = pairs.unique_queries[i].decode("utf-8", "replace")
-        listed = sorted(reply.decode("utf-8", "replace") for reply in pairs.replies[i])
-        answers = {name: replies[at] for name, replies in said.items()}
-        shown.append({"kind": kind, "query": query, "listed": listed, "said": answers})
-    return shown
-
-
-def loss_curves(settings: TinyChat) -> dict[str, list[float]]:
-    """Return the training loss by epoch of every variant on the shipped split."""
-    curves = {}
-    for name in settings.variants:
-        metadata, _ = read_safetensors(split_folder(settings, "queries", settings.seed) / f"{name}.safetensors")
-        curves[name] = json.loads(metadata["about"])["loss"]
-    return curves

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from levsha.errors import LevshaError, check_range
-from levsha.formats import FORMATS, Format, find_format
+from levsha.formats import FORMATS, Format
+from levsha.recipes.base import RunSettings, only_named
+from levsha.recipes.variant import Variant, parse_variant
 from levsha.train.schedule import Schedule
 
 BASES = ("baseline", "pruned")
+GIVEN = "z80ai"  # the base of the net that --from-baseline starts from
 VARIANTS = ("baseline", "pruned", "pruned-int4", "pruned-two_bit", "pruned-ternary", "pruned-binary")
 
 
@@ -64,59 +67,55 @@ class Quantise:
 
 ACTIVATION_TOP = {"int8": 255, "int4": 63, "two_bit": 127, "two_bit_z80": 127, "ternary": 255, "binary": 255}
 """Largest activation integer for each weight format, so that sums over 128 inputs fit 16 bits; 127 where it is not named."""
-LIMITS = {"splits": (1, 100), "vectors": (1, 1_000_000), "prompts": (1, 10_000), "jobs": (0, 256), "seed": (0, 1 << 30)}
 SUM_BITS = {"int8": 32}
 """Widest sum a format's layers may need; 16 where it is not named."""
 
 
-def quantisation_of(name: str) -> tuple[Format, int, int]:
-    """Return a format, the largest activation integer that goes with it, and the bits of its sums."""
-    return FORMATS[name], ACTIVATION_TOP.get(name, 127), SUM_BITS.get(name, 16)
+def top_of(weights: Format) -> int:
+    """Return the largest activation integer that goes with a format."""
+    return ACTIVATION_TOP.get(weights.name, 127)
+
+
+def sum_bits_of(weights: Format) -> int:
+    """Return the bits of a format's sums."""
+    return SUM_BITS.get(weights.name, 16)
 
 
 @dataclass(frozen=True)
-class TinyChat:
+class TinyChat(RunSettings):
     """Train a chat net on query|response pairs, prune it, quantise it, and ship it to a chip as exact integers."""
 
     preset: Literal["quick", "full"] = "quick"
     """quick: one split of each kind, in minutes; learns its pairs well. full: three splits of each kind, six teachers and strong
     regularisation, for noisy data such as z80ai's, where one query has many replies."""
+    out: Path = Path("runs/tinychat")
     data: Path | None = None
     """A text file of query|response lines, plain or .gz; without it, the corpus that comes with Levsha."""
     baseline: Path | None = None
     """A model.npz of z80ai, to be evaluated on the same data and put beside the table."""
-    out: Path = Path("runs/tinychat")
-    """Folder of the run; repeating the command continues there."""
-    seed: int = 0
-    """Seed of the first split and of everything random in it; the next split has the next seed."""
-    splits: int = 1
-    """Number of splits of each kind (by sample, by unique query); accuracies are their means."""
+    from_baseline: bool = False
+    """Start from the net of --baseline instead of an untrained one: evaluated as it is, fine-tuned, pruned, fine-tuned, quantised."""
     variants: tuple[str, ...] = VARIANTS
     """What to make: baseline or pruned, alone (float) or with a format behind it, such as baseline-binary."""
     hidden: tuple[int, ...] = (256, 192, 128)
     """Neurons of the baseline's hidden layers."""
-    target: str = "uno"
-    """The chip to build for, check and measure; levsha targets lists them."""
-    vectors: int = 1000
-    """Random and real vectors with which each net on the chip is compared with the interpreter."""
     prompts: int = 40
     """Real queries typed into the simulated chip to measure cycles, half of them seen in training."""
-    jobs: int = 0
-    """Processes at work at the same time; 0: one a core."""
     train: Train = field(default_factory=Train)
     prune: Prune = field(default_factory=Prune)
     quantise: Quantise = field(default_factory=Quantise)
 
     def check(self) -> None:
         """Raise LevshaError for a setting that cannot work, before anything is written."""
+        super().check()
         if not self.variants:
             raise LevshaError(f"--variants: is empty; name one or more of {', '.join(VARIANTS)}.")
         for name in self.variants:
-            parse_variant(name)
-        if len(set(self.variants)) < len(self.variants):
-            raise LevshaError(f"--variants: one is named twice in {' '.join(self.variants)}; name each once.")
-        for name, (low, high) in LIMITS.items():
-            check_range(name, getattr(self, name), low, high)
+            parse_variant(name, BASES)
+        only_named(self.variants, "variants")
+        check_range("prompts", self.prompts, 1, 10_000)
+        if self.from_baseline and not self.baseline:
+            raise LevshaError("--from-baseline: needs the net to start from; give its file with --baseline.")
         if not self.hidden or min(self.hidden) < 2 or max(self.hidden) > 4096:
             raise LevshaError(
                 f"--hidden: is {' '.join(map(str, self.hidden))}; give one or more layers of 2 to 4096 neurons."
@@ -136,23 +135,15 @@ class TinyChat:
         for name in FORMATS:
             self.schedule(name).check(f"quantise.{name}")
 
+    @property
+    def made(self) -> list[Variant]:
+        """The variants, in the order asked for; before them the net that the chain starts from, if one is given."""
+        given = [Variant(GIVEN, FORMATS["two_bit_z80"])] if self.from_baseline else []
+        return [*given, *(parse_variant(name, BASES) for name in self.variants)]
+
     def schedule(self, format_name: str) -> Schedule:
         """Return the schedule of a format."""
         return getattr(self.quantise, format_name, _QUANTISED)
-
-
-def parse_variant(name: str) -> tuple[str, str | None]:
-    """Split a variant's name into its base and its format, None for float.
-
-    >>> parse_variant("pruned-two_bit"), parse_variant("baseline")
-    (('pruned', 'two_bit'), ('baseline', None))
-    """
-    base, dash, weights = name.partition("-")
-    if base not in BASES or (dash and weights not in FORMATS):
-        raise LevshaError(
-            f"variant {name!r}: unknown; write {' or '.join(BASES)}, and with a dash one of {', '.join(FORMATS)}."
-        )
-    return base, find_format(weights).name if dash else None
 
 
 def preset(name: str) -> TinyChat:

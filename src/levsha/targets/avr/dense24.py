@@ -54,17 +54,18 @@ def packed(op: Dense) -> np.ndarray:
     return (digits if op.format.name == "int8" else digits[::2] | digits[1::2] << 4).astype(np.uint8)
 
 
-def c_function(name: str, format_name: str, x_type: str, y_type: str) -> str:
+def c_function(name: str, format_name: str, x_type: str, y_type: str, y_place: str = "") -> str:
     """Return the text of `static void NAME(w, x, inputs, y, outputs)`: y[o] = sum of weight[o][i] * x[i].
 
-    format_name: int8 or int4. x_type: uint8_t or int8_t. y_type: int32_t (24-bit sums) or int16_t (16-bit sums).
+    format_name: int8 or int4. x_type: uint8_t or int8_t. y_type: int32_t (24-bit sums) or int16_t (16-bit sums). y_place: what
+    that type is called where y lies, if otherwise.
     The function reads `packed` bytes in program memory; inputs and outputs: 1..65535.
     """
     kernel = _Kernel.of(format_name, x_type, y_type)
     steps = (*kernel.sum_inputs(), *kernel.block(), *kernel.pass_over_inputs(), *kernel.results())
     text = "\n".join('        "' + step.replace("; ", r"\n ") + r'\n"' for step in steps)
     return _FUNCTION.format(
-        name=name, x_type=x_type, y_type=y_type, sums=BLOCK * kernel.bytes, bytes=kernel.bytes, asm=text
+        name=name, x_type=x_type, y_type=y_place or y_type, sums=BLOCK * kernel.bytes, bytes=kernel.bytes, asm=text
     )
 
 

@@ -16,6 +16,7 @@ from levsha.files import write_file
 from levsha.ir import Graph
 from levsha.meaning import Meaning
 from levsha.targets.avr.dialect import AVR
+from levsha.targets.avr.kernels import KERNELS
 from levsha.targets.avr.simulate import Area, SimulatedTalk, Transcript, run_lines, run_vectors
 from levsha.targets.avr.sketch import sketch, sketch_name, sources
 from levsha.targets.base import Target, call, pack_inputs, unpack_values
@@ -121,6 +122,7 @@ class Uno(Target):
     ram_bytes: int = 2_048
     clock_hz = 16_000_000
     dialect = AVR
+    kernels = KERNELS
 
     def firmware(self, graph: Graph, application: Application, title: str, meaning: Meaning | None = None) -> UnoFirmware:
         net = self.net_text(graph, title, meaning)

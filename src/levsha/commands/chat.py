@@ -10,15 +10,9 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from levsha.data.pairs import typed_query
-from levsha.errors import LevshaError
-from levsha.evidence.metrics import decode
-from levsha.ir import Graph
-from levsha.recipes.tinychat.predict import graph_predictor
+from levsha.commands.parse import parse
 from levsha.run import Run
-from levsha.targets import Uno, find_target
-from levsha.targets.uno import CLOCK_HZ
-from levsha.targets.uno.chat import Conversation
+from levsha.targets import Answer, Target, find_target
 
 
 @dataclass(frozen=True)
@@ -35,20 +29,19 @@ class Chat:
     """uno: talk with the firmware in the simulator and show the milliseconds of each character."""
 
 
-def chat_run(asked: Chat) -> int:
+def main(command: str, words: list[str]) -> int:
     """Hold the chat."""
+    asked = parse(Chat, words, "levsha chat")
     run = Run(asked.run)
     run.require("tinychat")
     name = run.pick(asked.variant)
+    net = run.net(name)
     if asked.target is None:
-        graph = run.graph(name)
-        _converse(asked.say, name, lambda line: _answer(graph, line))
+        _converse(asked.say, name, lambda line: net.application.expected(net.graph, line))
         return 0
-    if not isinstance(find_target(asked.target), Uno):
-        raise LevshaError(f"--target {asked.target}: has no chat firmware; leave --target out, or use uno.")
-    Uno().require()
-    with Conversation(run.firmware(name)) as firmware:
-        _converse(asked.say, f"{name} on a simulated Arduino UNO", lambda line: _timed(*firmware.say(line)))
+    target = find_target(asked.target)
+    with run.talk(name, target) as talk:
+        _converse(asked.say, f"{name} on {target.chip}, simulated", lambda line: _timed(talk.say(line), target))
     return 0
 
 
@@ -71,16 +64,9 @@ def _converse(say: str | None, who: str, answer: Callable[[str], str]) -> None:
         print(answer(line))
 
 
-def _answer(graph: Graph, line: str) -> str:
-    charset = bytes(int(byte) for byte in graph.ops[-1].table)  # type: ignore[attr-defined]
-    query = typed_query(line)
-    return decode(graph_predictor(graph), [query], charset)[0].decode("utf-8", "replace") if query else ""
-
-
-def _timed(answer: str, cycles: list[int]) -> str:
-    ms = [1000 * count / CLOCK_HZ for count in cycles]
-    return (
-        f"{answer}\n  [{len(ms)} characters with the end mark: {' '.join(f'{m:.1f}' for m in ms)} ms; {sum(ms):.0f} ms in all]"
-        if ms
-        else answer
-    )
+def _timed(answer: Answer, target: Target) -> str:
+    if not answer.cycles or not target.clock_hz:
+        return answer.text
+    ms = [1000 * count / target.clock_hz for count in answer.cycles]
+    each = " ".join(f"{m:.1f}" for m in ms)
+    return f"{answer.text}\n  [{len(ms)} characters with the end mark: {each} ms; {sum(ms):.0f} ms in all]"

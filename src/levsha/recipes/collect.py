@@ -1,0 +1,84 @@
+"""What a run found: one dictionary for results.json, from which every table, picture and sentence is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import mean
+from typing import Any
+
+from levsha.evidence.ship import Row
+from levsha.formats.expected import is_collapse, points
+from levsha.recipes.base import MARGINS, Recipe, RunSettings
+from levsha.recipes.variant import Variant
+from levsha.run import FORMAT
+
+CHIP = ("flash_bytes", "sram_bytes", "ms", "fits", "vectors", "mismatches")
+
+
+def collect(
+    recipe: Recipe, settings: RunSettings, data: Any, trained: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Row]
+) -> dict[str, Any]:
+    """Return the results of a run.
+
+    trained: metrics by split ("queries-0") and variant; rows: the chip's by variant. Figures of several splits are means, with
+    each value beside them.
+    """
+    variants = [_variant(recipe, settings, data, variant, trained, rows) for variant in recipe.variants(settings)]
+    references = trained[f"{recipe.split_kinds[0]}-{settings.seed}"]["references"]
+    found: dict[str, Any] = {
+        "format": FORMAT, "recipe": recipe.name, "preset": settings.preset, "data": recipe.about_data(settings, data),
+        "notices": recipe.notices(data), "seeds": list(settings.seeds), "target": settings.target,
+        "training_key": recipe.training_key(settings, data),
+        "references": {name: _figures(recipe, settings, data, trained, ("references", name)) for name in references},
+        "variants": variants,
+    }  # fmt: skip
+    _judge(recipe, settings, data, found, trained)
+    found |= recipe.more(settings, data, trained)
+    found["recommended"] = recipe.choose(found)
+    return found | {"summary": " ".join(sentence for sentence in recipe.sentences(found) if sentence)}
+
+
+def _figures(
+    recipe: Recipe, settings: RunSettings, data: Any, trained: Mapping[str, Any], path: tuple[str, ...]
+) -> dict[str, Any]:
+    """The figures of a variant, or of a trivial predictor, which may lack some."""
+    found: dict[str, Any] = {}
+    for figure in recipe.figures(data):
+        values = []
+        for seed in settings.seeds:
+            metrics = trained[f"{figure.split}-{seed}"]
+            for step in path:
+                metrics = metrics[step]
+            values.append(metrics.get(figure.metric))
+        if None not in values:
+            found |= {figure.key: mean(values), f"{figure.key}_each": values}
+    return found
+
+
+def _variant(
+    recipe: Recipe, settings: RunSettings, data: Any, variant: Variant, trained: Mapping[str, Any], rows: Mapping[str, Row]
+) -> dict[str, Any]:
+    first = trained[f"{recipe.shipped}-{settings.seed}"][variant.name]
+    found: dict[str, Any] = {"name": variant.name, "format": variant.format.name if variant.format else "float32"}
+    found |= {key: first[key] for key in ("parameters", "weight_bytes", "keep", "best_epoch") if key in first}
+    found |= _figures(recipe, settings, data, trained, (variant.name,))
+    row = rows.get(variant.name)
+    return found | (row.to_json() if row else dict.fromkeys(CHIP))
+
+
+def _judge(recipe: Recipe, settings: RunSettings, data: Any, found: dict[str, Any], trained: Mapping[str, Any]) -> None:
+    """Say of each integer variant that is much worse than its float source so, with the layer and the cause where they are known."""
+    (key, kind), by_name = recipe.judged_by(data), {v["name"]: v for v in found["variants"]}
+    margin = MARGINS[kind] if settings.loss_margin is None else settings.loss_margin
+    for variant in recipe.variants(settings):
+        if not variant.format:
+            continue
+        source = by_name.get(variant.source.name) or _figures(recipe, settings, data, trained, (variant.source.name,))
+        here = by_name[variant.name]
+        if not is_collapse(source[key], here[key], variant.format, kind, margin):
+            continue
+        cause = trained[f"{recipe.shipped}-{settings.seed}"][variant.name].get("finding") or "no single layer explains it"
+        here["collapse"] = (
+            f"{points(here[key], kind)} where its float source has {points(source[key], kind)}: more is lost than {variant.format.name} "
+            f"is expected to cost; {cause}"
+        )

@@ -1,0 +1,105 @@
+"""What a run's figures say, in sentences, and its examples of replies; from results.json alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from levsha.targets import TARGETS
+
+Results = Mapping[str, Any]
+
+
+def _choice(results: Results) -> Mapping[str, Any] | None:
+    fitting = [v for v in results["variants"] if v["fits"] and not v["mismatches"] and not v.get("collapse")]
+    if not fitting:
+        return None
+    best = max(v["accuracy_queries"] for v in fitting)
+    return min((v for v in fitting if v["accuracy_queries"] >= best - 0.5), key=lambda v: v["flash_bytes"])
+
+
+def choose(results: Results) -> str | None:
+    """Return the variant to ship: the best on unseen queries among those that fit; among ties within half a point, the smallest."""
+    choice = _choice(results)
+    return choice["name"] if choice else None
+
+
+def sentences(results: Results) -> list[str]:
+    """Return what shrinking costs, what is scarce, which variant to choose."""
+    return [
+        _on_pruning(results), _on_formats(results), _on_references(results), _on_bottleneck(results), _on_given(results), _on_choice(results),
+    ]  # fmt: skip
+
+
+def _on_pruning(results: Results) -> str:
+    by_name = {v["name"]: v for v in results["variants"]}
+    if not {"baseline", "pruned"} <= set(by_name):
+        return ""
+    old, new = by_name["baseline"], by_name["pruned"]
+    cost = old["accuracy_queries"] - new["accuracy_queries"]
+    share = 100 * (1 - new["parameters"] / old["parameters"])
+    effect = f"costs {cost:.1f} points" if cost > 0 else f"gains {-cost:.1f} points"
+    return f"Pruning takes away {share:.0f} % of the baseline's {old['parameters']:,} parameters and {effect} of next-character accuracy on unseen queries ({old['accuracy_queries']:.1f} to {new['accuracy_queries']:.1f} %)."
+
+
+def _on_formats(results: Results) -> str:
+    integer = [v for v in results["variants"] if v["format"] != "float32"]
+    if len(integer) < 2:
+        return ""
+    best, smallest = max(integer, key=lambda v: v["accuracy_queries"]), min(integer, key=lambda v: v["weight_bytes"])
+    if best is smallest:
+        return f"Of the integer nets {best['name']} is both the smallest ({best['weight_bytes']:,} B) and the best."
+    ratio = best["weight_bytes"] / smallest["weight_bytes"]
+    cost = best["accuracy_queries"] - smallest["accuracy_queries"]
+    return f"From {best['name']} down to {smallest['name']} the weights shrink {ratio:.1f} times ({best['weight_bytes']:,} to {smallest['weight_bytes']:,} B) for {cost:.1f} points."
+
+
+def _on_references(results: Results) -> str:
+    nearest, prefix = (results["references"][name]["accuracy_queries"] for name in ("nearest_15", "prefix_only"))
+    above = [v["name"] for v in results["variants"] if v["accuracy_queries"] > nearest]
+    known = f"The 15 nearest training samples, which no chip could hold, reach {nearest:.1f} %, the beginning of the reply alone {prefix:.1f} %"
+    return f"{known}; {', '.join(above) if above else 'no variant'} {'is' if len(above) < 2 else 'are'} above the former."
+
+
+def _on_bottleneck(results: Results) -> str:
+    measured = [v for v in results["variants"] if v.get("flash_bytes") and v.get("ms")]
+    if not measured:
+        return f"Nothing was measured on the {results['target']}."
+    largest, slowest = max(measured, key=lambda v: v["flash_bytes"]), max(measured, key=lambda v: v["ms"]["max"])
+    target = TARGETS[results["target"]]
+    assert target.flash_bytes and target.ram_bytes
+    flash, sram = largest["flash_bytes"] / target.flash_bytes, max(v["sram_bytes"] for v in measured) / target.ram_bytes
+    scarce, share = ("flash", flash) if flash > sram else ("SRAM", sram)
+    on = f"on the {results['target']}"
+    where = f"The bottleneck {on} is {scarce}" if share > 0.5 else f"Nothing is scarce {on}"
+    return (
+        f"{where}: the largest net that was built takes {100 * flash:.0f} % of the flash, none takes more than "
+        f"{100 * sram:.0f} % of the SRAM; the slowest, {slowest['name']}, needs {slowest['ms']['mean']:.1f} ms a character "
+        f"on average, {slowest['ms']['max']:.1f} at most."
+    )
+
+
+def _on_given(results: Results) -> str:
+    z = results.get("z80ai")
+    if not z:
+        return ""
+    return f"The net {z['file']} as it is, on all of this data: next character {z['accuracy_all']:.1f} %, exact replies {z['exact_all']:.1f} %."
+
+
+def _on_choice(results: Results) -> str:
+    choice = _choice(results)
+    if not choice:
+        return "No variant is ready for the chip."
+    return f"Choose {choice['name']}: within half a point of the best that fits, and the smallest of those ({choice['flash_bytes']:,} B of flash)."
+
+
+def replies_table(replies: list[dict[str, Any]]) -> str:
+    """Return examples of replies as a Markdown table, a row a query; a listed reply is marked with a tick."""
+    names = list(replies[0]["said"]) if replies else []
+    lines = ["| | query | listed | " + " | ".join(names) + " |", "|---" * (3 + len(names)) + "|"] if names else []
+    for r in replies if names else []:
+        said = [f"{text or '(nothing)'}{' ✓' if text in r['listed'] else ''}" for text in r["said"].values()]
+        listed = " / ".join(r["listed"][:3]) + (" ..." if len(r["listed"]) > 3 else "")
+        cells = (cell.replace("&", "&amp;").replace("<", "&lt;").replace("|", "/") for cell in (r["kind"], r["query"], listed, *said))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
