@@ -152,7 +152,9 @@ BAD = {
     ): "is '1,234.5'; allowed are finite numbers with a decimal point, without marks",
     REAL.replace("9.5;81", "9.5;8,1"): "line 11, column 2 'b': is '8,1'",
     REAL.replace("9.5;81", "9.5;1.234,5"): "line 11, column 2 'b': is '1.234,5'",
-    REAL.replace(".", ",").replace("9,5;81", "9,5;8.1"): "line 11, column 2 'b': is '8.1'",
+    REAL.replace(".", ",").replace(
+        "9,5;81", "9,5;8.1"
+    ): "line 11, column 2 'b': is '8.1'; allowed are finite numbers with a decimal comma",
     GOOD.replace(",", ";").replace("9;81;2", "9;1,234;2"): "is '1,234': a thousand or a decimal comma?",
     GOOD.replace("9,81,2", '9,"81,2'): "line 11: is not CSV",
     GOOD.replace("9,81,2", '9,"81"x,2'): "line 11: is not CSV",
@@ -216,6 +218,7 @@ def test_a_header_in_a_comment_is_taken(tmp_path: Path) -> None:
 
 def test_old_encodings_are_read_and_named(tmp_path: Path) -> None:
     text = GOOD.replace("a,b", "Größe,b", 1)
+    assert read(tmp_path, b"\xef\xbb\xbf" + text.encode("cp1252")).features[0] == "Größe", "a BOM that lies"
     for encoding in ("utf-8-sig", "utf-16"):
         assert read(tmp_path, text.encode(encoding)).features[0] == "Größe"
     old = read(tmp_path, text.encode("cp1252"))

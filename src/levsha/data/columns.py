@@ -77,6 +77,7 @@ class Column:
     cells: tuple[str, ...]
     value_N: np.ndarray
     missing_N: np.ndarray
+    mark: str = "point"  # of its decimals
 
     @property
     def where(self) -> str:
@@ -123,12 +124,13 @@ class Column:
     def kept(self, row_N: np.ndarray) -> Column:
         """Return the column with only the chosen rows (bool)."""
         cells = tuple(cell for cell, keep in zip(self.cells, row_N.tolist(), strict=True) if keep)
-        arrays = (self.value_N[row_N], self.missing_N[row_N])
-        return Column(self.path, self.header, self.at, self.line_N[row_N], cells, *arrays)
+        arrays = {"line_N": self.line_N[row_N], "value_N": self.value_N[row_N], "missing_N": self.missing_N[row_N]}
+        return replace(self, cells=cells, **arrays)
 
     def with_decimal_commas(self) -> Column:
         """Return the column with 13,7 read as 13.7; cells with a decimal point are no numbers any more."""
-        return replace(self, value_N=read_numbers([c.replace(".", "?").replace(",", ".") for c in self.cells]))
+        pointed = [cell.replace(".", "?").replace(",", ".") for cell in self.cells]
+        return replace(self, value_N=read_numbers(pointed), mark="comma")
 
 
 def read_column(path: Path, header: str, at: int, line_N: np.ndarray, cells: Sequence[str]) -> Column:
@@ -189,7 +191,7 @@ def check_numbers(column: Column) -> None:
     more = f" (and {len(bad_n) - 1} more cells of this column are no numbers)" if len(bad_n) > 1 else ""
     raise LevshaError(
         f"{column.place(bad_n[0])}: is {column.cells[bad_n[0]][:40]!r}{more}; allowed are finite numbers with a decimal "
-        f"point, without marks of thousands, at most {LARGEST:g} in size; correct it or delete the line."
+        f"{column.mark}, without marks of thousands, at most {LARGEST:g} in size; correct it or delete the line."
     )
 
 

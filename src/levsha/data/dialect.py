@@ -69,7 +69,7 @@ def _read_text(path: Path) -> tuple[str, str, tuple[str, ...]]:
     try:
         return raw.decode("utf-8-sig"), "", ()
     except UnicodeDecodeError as error:
-        text, encoding = _read_old_text(raw)
+        text, encoding = _read_old_text(raw.removeprefix(codecs.BOM_UTF8))
         found = f"line {_line_of(raw, error.start)}: byte 0x{raw[error.start]:02x} is not UTF-8"
         return text, encoding, (f"{found}; the file was read as {encoding}: if names look wrong, save it as UTF-8.",)
 

@@ -66,7 +66,7 @@ def _cut_cells(path: Path, written: Written, width: int) -> np.ndarray:
 
     try:
         frame = pandas.read_csv(
-            io.StringIO("\n".join(written.lines) + "\n"), sep=written.delimiter, header=None, names=range(width + 1), index_col=False,
+            io.StringIO("\n".join(written.lines)), sep=written.delimiter, header=None, names=range(width + 1), index_col=False,
             dtype=object, keep_default_na=False, na_filter=False, skip_blank_lines=False, skipinitialspace=True,
         )  # fmt: skip
     except pandas.errors.ParserError as error:
