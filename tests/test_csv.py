@@ -371,7 +371,7 @@ def test_inputs_are_read_by_name(tmp_path: Path) -> None:
         (("aa", "b"), (), "has no column 'aa'; its columns are note, b, m, y, a [s]."),
         (("nota", "b"), (), "did you mean 'note'?"),
         (("a", "b"), ("min", "m"), "column 4 'a [s]': is in s; a is wanted in min."),
-        (("note",), (), "column 1 'note': is text ('x' in line 3)"),
+        (("note",), (), "line 3, column 1 'note': is 'x' (and 1 more cells of this column are no numbers)"),
     ):
         with pytest.raises(LevshaError) as caught:
             read_inputs(path, features, units)
@@ -391,6 +391,21 @@ def test_inputs_may_not_be_missing(tmp_path: Path) -> None:
     with pytest.raises(LevshaError, match="has no rows below the header"):
         read_inputs(Path(write(tmp_path, "a,b\n")), ("a",))
     assert read_inputs(Path(write(tmp_path, "a\n1\n2\n")), ["a"])[0].tolist() == [[1], [2]]
+
+
+def test_inputs_may_be_alike(tmp_path: Path) -> None:
+    assert read_inputs(Path(write(tmp_path, "a\n1e-40\n2e-40\n")), ["a"])[0].tolist() == [[1e-40], [2e-40]]
+    with pytest.warns(LevshaWarning, match="true was read as 1"):
+        assert read_inputs(Path(write(tmp_path, "a\nTrue\nfalse\n")), ["a"])[0].tolist() == [[1], [0]]
+
+
+def test_columns_without_name_and_cells_are_left_out(tmp_path: Path) -> None:
+    wide = "".join(f"{line},,\n" for line in GOOD.splitlines()).replace("a,b", "a,\xa0b\xa0c")
+    table = read(tmp_path, wide)
+    assert (
+        table.features == ("a", "b c") and "2 empty columns without a name, at the end, are left out." in table.notices
+    )
+    assert "line 11, column 2 'b c': is 'x'" in refusal(tmp_path, wide.replace("9,81,2", "9,x,2"))
 
 
 def test_pandas_is_imported_only_for_a_file(tmp_path: Path) -> None:

@@ -40,10 +40,14 @@ def read_table(path: Path, target: str | None = None, drop: Sequence[str] = (), 
     *inputs, goal = _full_rows(columns, notices)
     pairs = split_units([column.header for column in columns])
     features, units = tuple(name for name, _ in pairs[:-1]), tuple(unit for _, unit in pairs[:-1])
-    inputs = [_as_numbers(sheet, column, notices) for column in inputs]
-    notices += notice_inputs(inputs, features)
-    if goal.bad_N.any():
+    if any(column.bad_N.any() for column in columns):
         sheet.check_quotes()
+    for column in inputs:
+        _check_text(column)
+    inputs = [_as_numbers(sheet, column, notices) for column in inputs]
+    for column in inputs:
+        check_scale(column)
+    notices += notice_inputs(inputs, features)
     y_NO, outputs = read_goal(goal, pairs[-1][0], classes, notices)
     notices.insert(0, _describe(sheet, len(y_NO), len(columns), commas))
     return Table(
@@ -188,19 +192,21 @@ def _full_rows(columns: Sequence[Column], notices: list[str]) -> list[Column]:
 
 
 def _as_numbers(sheet: Sheet, column: Column, notices: list[str]) -> Column:
-    """Return an input that is numbers; true and false are 1 and 0. LevshaError for words."""
+    """Return a column that is numbers; true and false are 1 and 0. LevshaError for words."""
     if column.is_truth:
         notices.append(f"{column.header}: true was read as 1, false as 0.")
         return column.as_truth()
     if column.bad_N.any():
         sheet.check_quotes()
-    if column.is_text:
-        first = int(column.bad_N.argmax())
-        looks = "looks like a time" if column.looks_like_time else "is text"
-        found = f"{looks} ({column.cells[first][:40]!r} in line {column.line_N[first]})"
-        raise LevshaError(
-            f"{column.where}: {found}; a net learns from numbers; leave it out: {drop_flag(column.header)}."
-        )
     check_numbers(column)
-    check_scale(column)
     return column
+
+
+def _check_text(column: Column) -> None:
+    """Raise LevshaError for a column of words, which can only be left out."""
+    if not column.is_text or column.is_truth:
+        return
+    first = int(column.bad_N.argmax())
+    looks = "looks like a time" if column.looks_like_time else "is text"
+    found = f"{looks} ({column.cells[first][:40]!r} in line {column.line_N[first]})"
+    raise LevshaError(f"{column.where}: {found}; a net learns from numbers; leave it out: {drop_flag(column.header)}.")

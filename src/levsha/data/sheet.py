@@ -23,12 +23,13 @@ class Sheet:
     cell_NC: np.ndarray  # of str
     line_N: np.ndarray  # on which a row begins, from 1
     header_line: int
+    width: int  # cells of the header, those of empty columns without a name included
     written: Written
     notices: tuple[str, ...]
 
     def check_quotes(self) -> None:
         """Raise LevshaError where a quote is out of place: pandas reads over it, and a cell looks odd."""
-        _check_shape(self.path, self.written, len(self.headers))
+        _check_shape(self.path, self.written, self.width)
 
     def describe_dialect(self) -> str:
         """Return how the file is written, in words."""
@@ -95,8 +96,8 @@ def _check_shape(path: Path, written: Written, width: int) -> None:
 
 def _named(path: Path, written: Written, cell_RC: np.ndarray, line_R: np.ndarray) -> Sheet:
     """Return the sheet; columns at its end that have neither name nor cells are left out."""
-    names, cell_NC, notices = [name.strip() for name in cell_RC[0]], cell_RC[1:], written.notices
-    width = len(names)
+    names, cell_NC = [name.replace("\xa0", " ").strip() for name in cell_RC[0]], cell_RC[1:]
+    width, notices = len(names), written.notices
     while width > 1 and not names[width - 1] and not any(cell.strip() for cell in cell_NC[:, width - 1]):
         width -= 1
     if width < len(names):
@@ -105,7 +106,8 @@ def _named(path: Path, written: Written, cell_RC: np.ndarray, line_R: np.ndarray
         first = min(written.comments) + 1
         notices += (f"Comments, lines that begin with #, are left out: {len(written.comments)}, first line {first}.",)
     _check_header(f"{path}: line {line_R[0]}", names[:width])
-    return Sheet(path, tuple(names[:width]), cell_NC[:, :width], line_R[1:], int(line_R[0]), written, notices)
+    begins, line_N = int(line_R[0]), line_R[1:]
+    return Sheet(path, tuple(names[:width]), cell_NC[:, :width], line_N, begins, len(names), written, notices)
 
 
 def _check_header(where: str, names: list[str]) -> None:
