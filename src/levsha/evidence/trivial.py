@@ -19,14 +19,25 @@ def trivial_predictions(x_train_NI: np.ndarray, y_train: np.ndarray, x_test_MI: 
     >>> sorted(trivial_predictions(np.arange(4.0)[:, None], np.array([0, 0, 1, 1]), np.array([[9.0]])).items())
     [('commonest', array([0])), ('linear', array([1])), ('nearest_15', array([0]))]
     """
-    mean_I, deviation_I = x_train_NI.mean(0), x_train_NI.std(0)
-    deviation_I[x_train_NI.min(0) == x_train_NI.max(0)] = 1  # std of equal numbers may be rounding noise, not 0
+    mean_I, deviation_I = x_train_NI.mean(0), _deviation(x_train_NI)
     x_NI, x_MI = (x_train_NI - mean_I) / deviation_I, (x_test_MI - mean_I) / deviation_I
     if y_train.ndim > 1:
         return _predict_numbers(x_NI, y_train, x_MI)
     scores = _predict_numbers(x_NI, np.eye(int(y_train.max()) + 1)[y_train], x_MI)
     labels = {name: score_MC.argmax(1) for name, score_MC in scores.items()}
     return {"commonest": labels.pop("mean"), **labels}
+
+
+def _deviation(x_NI: np.ndarray) -> np.ndarray:
+    """Return standard deviations, 1 where all numbers are equal: rounding might say otherwise."""
+    with np.errstate(over="ignore"):
+        deviation_I = x_NI.std(0)
+    deviation_I[x_NI.min(0) == x_NI.max(0)] = 1
+    # squares of the smallest and the largest numbers leave the range of a float64: those columns are scaled first
+    for i in np.flatnonzero((deviation_I < 1e-140) | (deviation_I > 1e140)):
+        off_N = x_NI[:, i] - x_NI[:, i].mean()
+        deviation_I[i] = np.abs(off_N).max() * (off_N / np.abs(off_N).max()).std()
+    return np.where(deviation_I > 0, deviation_I, 1)
 
 
 def _predict_numbers(x_NI: np.ndarray, y_NO: np.ndarray, x_MI: np.ndarray) -> dict[str, np.ndarray]:

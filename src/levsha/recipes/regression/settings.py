@@ -66,6 +66,10 @@ class Regression:
     """gravity (synthetic: the depth of a buried sphere from 12 noisy gravity readings), diabetes, digits (8 x 8 images), or a .csv file."""
     target_column: str | None = None
     """Which column of a .csv file to learn; without it, the last."""
+    drop: tuple[str, ...] = ()
+    """Columns of a .csv file to leave out, such as an index or a time."""
+    classes: bool = False
+    """Learn a target of whole numbers as classes; words are classes anyhow."""
     samples: int = 4000
     """Samples of synthetic data."""
     noise: float = 2.0
@@ -121,7 +125,7 @@ class Regression:
 
     def read(self) -> Table:
         """Return the data."""
-        return load_table(self.data, self.samples, self.noise, self.seed, self.target_column)
+        return load_table(self.data, self.samples, self.noise, self.seed, self.target_column, self.drop, self.classes)
 
 
 def key_of(*parts: Any) -> str:
