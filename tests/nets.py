@@ -7,7 +7,7 @@ import numpy as np
 from levsha.formats import FORMATS
 from levsha.ir import Graph
 from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
-from levsha.recipes.tinychat.settings import quantisation_of
+from levsha.recipes.tinychat.settings import sum_bits_of, top_of
 from levsha.train.lower import IntegerLayer, _reach, round_layer
 
 CHARSET = b" ABCDEFGHIJKLMNOPQRSTUVWXYZ012345678!/?\0"
@@ -15,7 +15,7 @@ CHARSET = b" ABCDEFGHIJKLMNOPQRSTUVWXYZ012345678!/?\0"
 
 def random_layers(weights: str, hidden: tuple[int, ...], seed: int = 0) -> list[IntegerLayer]:
     """Layers with random weights, scaled so that about half of the activations are zero and few saturate."""
-    rng, grid, top = np.random.default_rng(seed), FORMATS[weights].grid, quantisation_of(weights)[1]
+    rng, grid, top = np.random.default_rng(seed), FORMATS[weights].grid, top_of(FORMATS[weights])
     widths, layers = [256, *hidden, len(CHARSET)], []
     spread = float(np.sqrt((grid.astype(float) ** 2).mean()))
     for index, (inputs, outputs) in enumerate(pairwise(widths)):
@@ -32,4 +32,4 @@ def random_layers(weights: str, hidden: tuple[int, ...], seed: int = 0) -> list[
 
 def small_chat_graph(weights: str, hidden: tuple[int, ...] = (13, 10), seed: int = 0) -> Graph:
     """A whole chat net that builds and runs in a moment."""
-    return build_graph(random_layers(weights, hidden, seed), FORMATS[weights], CHARSET, quantisation_of(weights)[2])
+    return build_graph(random_layers(weights, hidden, seed), FORMATS[weights], CHARSET, sum_bits_of(FORMATS[weights]))

@@ -128,13 +128,13 @@ def test_bad_flags(words: list[str], said: str, data: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fly"], "command 'fly': unknown; there are run, train, chat, check, ask, explain, export, targets, formats"),
+        (["fly"], "command 'fly': unknown; there are run, train, chat, ask, predict, check, explain, export, targets, formats"),
         (["run", "chess"], "recipe 'chess': unknown; there are tinychat, regression"),
         (["targets", "x"], "takes no arguments"),
         (["check"], "The folder of a run. (required)"),
         (["check", "nowhere"], "nowhere: is no finished run"),
         (["chat", "nowhere", "--say", "hi"], "nowhere: is no finished run"),
-        (["export", "nowhere", "--to", "elf"], "elf"),
+        (["export", "nowhere", "--to", "elf"], "--to: there is no 'elf'"),
         (["check", "nowhere", "--seed", "-1"], "--seed: is -1"),
     ],
 )
@@ -220,15 +220,15 @@ def test_results_have_the_promised_shape(finished: Path) -> None:
     assert [v["name"] for v in results["variants"]] == VARIANTS
     keys = {
         "name", "format", "keep", "parameters", "weight_bytes", "accuracy_samples", "accuracy_queries", "perplexity", "exact_seen",
-        "exact_unseen", "flash_bytes", "sram_bytes", "ms_per_character", "fits", "vectors", "mismatches",
+        "exact_unseen", "flash_bytes", "sram_bytes", "ms", "fits", "vectors", "mismatches",
     }  # fmt: skip
     for variant in results["variants"]:
         assert keys <= set(variant)
         if variant["format"] != "float32" and not TARGETS["uno"].missing():
             assert (variant["fits"], variant["mismatches"], variant["vectors"]) == (True, 0, 60)
-            ms = variant["ms_per_character"]
+            ms = variant["ms"]
             assert 0 < ms["min"] <= ms["mean"] <= ms["max"]
-    for name in ("loss.png", "loss.svg", "accuracy-flash.png", "accuracy-flash.svg", "report.md", "replies.json"):
+    for name in ("loss.png", "loss.svg", "accuracy-flash.png", "accuracy-flash.svg", "report.md"):
         assert (finished / "out" / name).stat().st_size > 100
 
 
@@ -261,16 +261,20 @@ def test_check_chat_and_export(finished: Path, capsys: pytest.CaptureFixture[str
         assert main(["chat", out, "--say", "alpha number 3", "--target", "uno"]) == 0
         simulated = capsys.readouterr().out
         assert simulated.splitlines()[0] == said.splitlines()[0] and "ms in all" in simulated
-    for kind in ("json", "bin", "c", "pt", "npz", "safetensors"):
+    for kind in ("json", "bin", "pt", "npz", "safetensors"):
         assert main(["export", out, "--to", kind, "--file", str(tmp_path / f"net.{kind}")]) == 0
         assert (tmp_path / f"net.{kind}").stat().st_size > 200
+    assert "give --folder and --prefix" in refused(["export", out, "--to", "c", "--file", "x.h"], capsys)
+    assert "--prefix: is 'a-b'" in refused(["export", out, "--to", "c", "--prefix", "a-b"], capsys)
+    assert "there is no 'elf'; there are c, arduino" in refused(["export", out, "--to", "elf"], capsys)
+    capsys.readouterr()
     assert "has no integer variant 'pruned'" in refused(["chat", out, "--variant", "pruned", "--say", "x"], capsys)
-    assert "has no chat firmware" in refused(["chat", out, "--target", "host", "--say", "x"], capsys)
+    assert "target 'z80': unknown" in refused(["chat", out, "--target", "z80", "--say", "x"], capsys)
 
 
 def test_preset_full_means_full_however_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("levsha.recipes.tinychat.story.run_tinychat", lambda settings, *_: seen.append(settings))
+    monkeypatch.setattr("levsha.recipes.pipeline.run_recipe", lambda recipe, settings, *_: seen.append(settings) or 0)
     for words in (
         ["--preset", "full"],
         ["--preset=full"],
@@ -414,16 +418,73 @@ def test_without_a_toolchain_it_trains_and_says_what_was_not_measured(data: Path
     assert main(["chat", str(tmp_path / "out"), "--say", "beta number 2"]) == 0
 
 
+def test_a_firmware_of_another_net_never_answers(
+    finished: Path, tmp_path: Path, need, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need(TARGETS["uno"])
+    out = tmp_path / "out"
+    shutil.copytree(finished / "out", out)
+    firmware = out / "firmware"
+    shutil.rmtree(firmware / "pruned-two_bit")
+    shutil.copytree(firmware / "pruned-binary", firmware / "pruned-two_bit")
+    for words in (["check", str(out), "--vectors", "9"], ["chat", str(out), "--target", "uno", "--say", "x"]):
+        assert "is the firmware of another net than the one in this run" in refused([*words, "--variant", "pruned-two_bit"], capsys)
+    (firmware / "pruned-two_bit" / "firmware.json").unlink()
+    assert "make it with levsha run tinychat" in refused(["check", str(out), "--variant", "pruned-two_bit"], capsys)
+
+
+def test_an_older_firmware_is_removed_even_where_no_new_one_can_be_built(finished: Path, tmp_path: Path, need) -> None:
+    """Other nets, and a target that builds none, or no toolchain: what the old nets left must not answer in the new ones' name."""
+    need(TARGETS["uno"])
+    for more, environment in (
+        (["--target", "host"], os.environ), ([], os.environ | {"PATH": str(tmp_path)})
+    ):  # fmt: skip
+        out = tmp_path / f"out{len(more)}"
+        shutil.copytree(finished / "out", out)
+        assert (out / "firmware" / "pruned-binary" / "firmware.elf").exists()
+        words = [*LEVSHA, *run_words(finished / "good.txt", out, "--quantise.binary.epochs", "4", *more)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert not (out / "firmware" / "pruned-binary").exists()
+        assert not (out / "certificates" / "pruned-binary-uno.json").exists()
+
+
 def test_a_mismatch_is_reported_with_status_1(
     finished: Path, tmp_path: Path, need, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The firmware of another net under this net's name: every vector differs, and the certificate says so."""
+    """An image of another net, forged with its manifest: every vector differs, and the certificate says so."""
     need(TARGETS["uno"])
     shutil.copytree(finished / "out", tmp_path / "out")
     firmware = tmp_path / "out" / "firmware"
     shutil.copy(firmware / "pruned-binary" / "firmware.elf", firmware / "pruned-two_bit" / "firmware.elf")
+    manifest = firmware / "pruned-two_bit" / "firmware.json"
+    forged = json.loads((firmware / "pruned-binary" / "firmware.json").read_text())["image_sha256"]
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"image_sha256": forged}))
     assert main(["check", str(tmp_path / "out"), "--variant", "pruned-two_bit", "--vectors", "30"]) == 1
     said = capsys.readouterr().out
     assert "mismatches in 30 vectors" in said and "the image is not of this net" in said
     certificate = json.loads((tmp_path / "out" / "certificates" / "pruned-two_bit-uno.json").read_text())
     assert certificate["mismatches"] > 0
+
+
+def test_what_was_read_is_shown_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"open the {i} door|OPEN {i % 3}" for i in range(40)] + ["close it\tSHUT", "# a house", "no bar <b>here</b>"]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    words = run_words(tmp_path / "pairs.txt", tmp_path / "out", "--target", "host")
+    assert main([*words[: words.index("--variants")], "--target", "host", "--variants", "baseline"]) == 0
+    shown = capsys.readouterr().out
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "40 of 43 lines used; 2 ignored" in shown and "40 of 43 lines used; 2 ignored" in report
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["data"]["reading"]["ignored"] == 2
+
+
+def test_results_of_an_older_version_are_refused_with_the_command_that_makes_them_anew(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished / "out", out)
+    results = json.loads((out / "results.json").read_text())
+    del results["format"]
+    (out / "results.json").write_text(json.dumps(results))
+    for words in (["chat", str(out), "--say", "x"], ["check", str(out)], ["export", str(out)]):
+        assert f"make it anew with levsha run tinychat --out {out}" in refused(words, capsys)

@@ -68,7 +68,7 @@ def test_a_run_ends_in_its_table_and_pictures(finished: Path) -> None:
     if not TARGETS["uno"].missing():
         assert (chip["mismatches"], chip["vectors"], chip["fits"]) == (0, 60, True)
         ino = (finished / "firmware/sensor-int8/sensor_int8/sensor_int8.ino").read_text()
-        assert "g(-110 m) in units of" in ino and "Result: depth in units of" in ino
+        assert "g(-110 m) in units of" in ino and "depth in units of" in ino
 
 
 def test_repeating_the_command_makes_nothing_again(finished: Path) -> None:
@@ -118,9 +118,10 @@ def test_commands_on_a_finished_run(finished: Path, capsys: pytest.CaptureFixtur
     )
     import torch
 
-    build_mlp([12, 48, 24, 1], "relu", 0).load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
-    assert main(["export", str(finished), "--to", "c", "--file", str(tmp_path / "net.h")]) == 0
-    assert "net_run_readings" in (tmp_path / "net.h").read_text()
+    found = torch.load(tmp_path / "net.pt", weights_only=True)
+    build_mlp([12, 48, 24, 1], "relu", 0).load_state_dict(found["state_dict"])
+    assert main(["export", str(finished), "--to", "c", "--folder", str(tmp_path)]) == 0
+    assert "net_run_readings" in (tmp_path / "net.h").read_text() and (tmp_path / "net.c").exists()
 
 
 def test_the_record_is_shown_as_tensorboard_events(tmp_path: Path) -> None:

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from levsha.applications import Sensor
 from levsha.arith import half
-from levsha.emit.sensor import needs, sensor_files
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Value
-from levsha.ops import Dense, Lookup, Requantize
-from levsha.targets import TARGETS
-from levsha.targets.host import FLAGS
-from levsha.targets.uno.sensor import ask_sensor, build_sensor, load_sensor, save_sensor, sensor_sketch
-from levsha.targets.uno.target import Firmware
+from levsha.ops import Argmax, Dense, Lookup, Requantize
+from levsha.meaning import Meaning, Quantity
+from levsha.targets import TARGETS, Firmware, Outcome
 
 UNO = TARGETS["uno"]
+APART = [(-500, 1023), (0, 1), (7, 300)]  # readings of different ranges
+NAMES = Meaning("Three readings.", {"readings": (Quantity("sun", "W"), Quantity("door"), Quantity("odd \"*/\\ name"))})
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
 CHIP = ["-mmcu=atmega328p", "-DF_CPU=16000000L", "-DARDUINO=10607", "-DARDUINO_AVR_UNO", "-DARDUINO_ARCH_AVR", "-Os"]
 LO, HI = -500, 1023
@@ -38,7 +38,9 @@ def requantize(name: str, source: str, reach: int, size: int, rng: np.random.Gen
     )  # fmt: skip
 
 
-def sensor_graph(seed: int, sizes: tuple[int, int, int] = (3, 5, 2), readings: tuple[int, int] = (LO, HI)) -> Graph:
+def sensor_graph(
+    seed: int, sizes: tuple[int, int, int] = (3, 5, 2), readings: tuple[int, int] = (LO, HI), ranges: list[tuple[int, int]] | None = None
+) -> Graph:
     """Readings to int8, dense, a curve from a table, dense, and outputs of int16."""
     rng, grid = np.random.default_rng(seed), FORMATS["int8"].grid
     inputs, hidden, outputs = sizes
@@ -52,13 +54,13 @@ def sensor_graph(seed: int, sizes: tuple[int, int, int] = (3, 5, 2), readings: t
         Dense(name="fc2", inputs=("act",), weight_OI=weights[1], format=FORMATS["int8"]),
         requantize("answer", "fc2", 9_000 * hidden, outputs, rng, -3000, 3000),
     )
-    return Graph({"readings": Value((inputs,), *readings)}, ops)
+    return Graph({"readings": Value.of_ranges(ranges) if ranges else Value((inputs,), *readings)}, ops)
 
 
 def random_readings(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
     value = graph.inputs["readings"]
-    x = np.random.default_rng(seed).integers(value.lo, value.hi, (count, value.size), endpoint=True)
-    x[0], x[1] = value.lo, value.hi
+    x = np.random.default_rng(seed).integers(value.lows, value.highs, (count, value.size), endpoint=True)
+    x[0], x[1] = value.lows, value.highs
     return x
 
 
@@ -66,17 +68,34 @@ def answers(graph: Graph, readings: np.ndarray) -> list[str]:
     return [" ".join(map(str, y)) for y in interpret(graph, {"readings": readings})[graph.outputs[0]].tolist()]
 
 
-def expected(graph: Graph, line: str) -> str | None:
-    """What a line deserves, said independently of sensor.h; None: it is empty."""
+def needs(graph: Graph) -> str:
+    value = graph.inputs["readings"]
+    return f"? needs {value.size} integers" + ("" if value.ranges else f" in {value.lo}..{value.hi}")
+
+
+def expected(graph: Graph, line: str) -> str:
+    """What a line deserves, said independently of sensor.h and sensor.py; nothing where it is empty."""
     value = graph.inputs["readings"]
     words = re.split(r"[ ,;\t]+", line.strip(" ,;\t"))
     if words == [""]:
-        return None
-    if len(words) == value.size and all(re.fullmatch(r"[+-]?[0-9]+", word) for word in words):
-        numbers = [int(word) for word in words]
-        if min(numbers) >= value.lo and max(numbers) <= value.hi:
-            return answers(graph, np.array([numbers]))[0]
-    return needs(value)
+        return ""
+    whole = [re.fullmatch(r"[+-]?[0-9]+", word) for word in words]
+    ranges = value.ranges or [(value.lo, value.hi)] * value.size
+    for k, word in enumerate(words):
+        if not whole[k] or k >= value.size:
+            return needs(graph)
+        if len(word) > 99 or not ranges[k][0] <= int(word) <= ranges[k][1]:
+            shown = ["sun", "door", 'odd "*/\\ name'][k] if value.ranges else ""
+            return f"? {shown}: {ranges[k][0]}..{ranges[k][1]}" if value.ranges else needs(graph)
+    return answers(graph, np.array([[int(word) for word in words]]))[0] if len(words) == value.size else needs(graph)
+
+
+def typed(firmware: Firmware, lines: list[str]) -> tuple[Outcome, list[str]]:
+    """Type lines; every answer must be the application's own expectation."""
+    result = firmware.type(lines)
+    assert result.answers == [firmware.application.expected(firmware.graph, line) for line in lines]
+    assert result.outcome
+    return result.outcome, result.answers
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +107,7 @@ def graph() -> Graph:
 def firmware(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Firmware:
     if UNO.missing():
         pytest.skip(UNO.missing())  # test_uno.py fails in CI where it is missing
-    return build_sensor(graph, "test", tmp_path_factory.mktemp("sensor"))
+    return UNO.firmware(graph, Sensor(), "test").built(tmp_path_factory.mktemp("sensor"))
 
 
 @pytest.mark.parametrize(
@@ -99,57 +118,58 @@ def test_vectors_and_typed_lines_equal_the_interpreter(seed: int, sizes, reading
     need(UNO)
     net = sensor_graph(seed, sizes, readings)
     x = random_readings(net, 300, seed)
-    firmware = build_sensor(net, "test", tmp_path)
-    outcome = load_sensor(firmware.elf, net).vectors({"readings": x})
+    firmware = UNO.firmware(net, Sensor(), "test").built(tmp_path)
+    outcome = UNO.firmware(net, Sensor(), "test").at(firmware.built_image).vectors({"readings": x})
     comparison = compare(net, outcome, {"readings": x})
     assert (comparison.vectors, comparison.mismatches, comparison.example) == (300, 0, "")
     assert outcome.cycles is not None and (outcome.cycles > 300).all()
     assert len(np.unique(outcome.outputs["answer"])) > 20, "a net that hardly answers tests little"
-    typed, said = ask_sensor(firmware, [" ".join(map(str, row)) for row in x[:30]])
+    asked, said = typed(firmware, [" ".join(map(str, row)) for row in x[:30]])
     assert said == answers(net, x[:30])
-    np.testing.assert_array_equal(typed.inputs["readings"], x[:30])
-    assert firmware.static_bytes + (typed.stack_bytes or 0) < 2048
+    np.testing.assert_array_equal(asked.inputs["readings"], x[:30])
+    assert (firmware.sizes.static_bytes or 0) + (asked.stack_bytes or 0) < 2048
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "line",
     [
         "1,2,3", "1;2;3", "1\t2\t3", "  1   2   3  ", "1, 2; 3,", ",,1,,2 ,3;", "1 2 3\r", "-500 -1 1023", "+1 -0 +3",
         "0000000000000000000000001 2 3", "-00000000500 2 3",
     ],
 )  # fmt: skip
-def test_spellings_of_readings(firmware: Firmware, graph: Graph, typed: str) -> None:
-    numbers = [int(word) for word in re.findall(r"[-+0-9]+", typed)]
-    outcome, said = ask_sensor(firmware, [typed, "4 5 6"])
+def test_spellings_of_readings(firmware: Firmware, graph: Graph, line: str) -> None:
+    numbers = [int(word) for word in re.findall(r"[-+0-9]+", line)]
+    outcome, said = typed(firmware, [line, "4 5 6"])
     assert said == answers(graph, np.array([numbers, [4, 5, 6]]))
     assert outcome.inputs["readings"].tolist() == [numbers, [4, 5, 6]]
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "line",
     [
         "1 2", "1 2 3 4", "x", "1 2 x", "1 2 3x", "x1 2 3", "1.5 2 3", "1e2 2 3", "1 2 3 ?", "- 1 2", "1 2 -", "--1 2 3", "1-2 3 4",
         "5- 2 3", "1 2 3 -", "-501 2 3", "1 2 1024", "32769 2 3", "65537 2 3", "65536 65536 65536", "4294967297 2 3",
         "99999999999999999999 2 3", "1 2 3\b", "\x01", "1 2 ٣", "7 " * 5000, "7" * 9999 + " 2 3",
     ],
 )  # fmt: skip
-def test_what_is_no_list_of_readings_is_refused(firmware: Firmware, graph: Graph, typed: str) -> None:
-    outcome, said = ask_sensor(firmware, [typed, "4 5 6"])
+def test_what_is_no_list_of_readings_is_refused(firmware: Firmware, graph: Graph, line: str) -> None:
+    outcome, said = typed(firmware, [line, "4 5 6"])
     assert said == ["? needs 3 integers in -500..1023", *answers(graph, np.array([[4, 5, 6]]))]
     assert outcome.inputs["readings"].tolist() == [[4, 5, 6]], "the net ran on what was refused"
 
 
 def test_only_refusals_are_an_outcome_too(firmware: Firmware) -> None:
-    outcome, said = ask_sensor(firmware, ["1", "2 2"])
+    outcome, said = typed(firmware, ["1", "2 2"])
     assert said == ["? needs 3 integers in -500..1023"] * 2 and outcome.inputs["readings"].shape == (0, 3)
 
 
 def test_empty_lines_are_ignored_and_crlf_is_one_end(firmware: Firmware, graph: Graph) -> None:
-    outcome, text = firmware.lines(["", "\r", " \t ", "1 2 3\r", "\r", "4 5 6\r", "", "7 8\r", "7 8 9"])
+    outcome, said = typed(firmware, ["", " \t ", "1 2 3", "", "4 5 6", "7 8", "7 8 9"])
     want = answers(graph, np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]]))
-    want.insert(2, needs(graph.inputs["readings"]))
-    assert text == "".join(f"> {answer}\r\n" for answer in want) + "> "
-    assert len(outcome.inputs["readings"]) == 3
+    assert said == ["", "", want[0], "", want[1], needs(graph), want[2]]
+    with_cr = firmware.type(["\r", "1 2 3\r", "\r", "4 5 6\r"])
+    assert [answer for answer in with_cr.answers if answer] == want[:2] and with_cr.outcome
+    assert len(outcome.inputs["readings"]) == 3 and len(with_cr.outcome.inputs["readings"]) == 2
 
 
 def random_lines(count: int, seed: int) -> list[str]:
@@ -168,28 +188,49 @@ def random_lines(count: int, seed: int) -> list[str]:
 
 def test_any_line_deserves_its_answer(firmware: Firmware, graph: Graph) -> None:
     lines = random_lines(100, 5)
-    want = [answer for answer in (expected(graph, line) for line in lines) if answer is not None]
-    outcome, said = ask_sensor(firmware, lines)
-    assert said == want and compare(graph, outcome).mismatches == 0 and 20 < len(outcome.inputs["readings"]) < 150
+    outcome, said = typed(firmware, lines)
+    assert said == [expected(graph, line) for line in lines]
+    assert compare(graph, outcome).mismatches == 0 and 20 < len(outcome.inputs["readings"]) < 150
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda t: t.name)
+def test_readings_of_different_ranges_are_refused_each_by_its_own(target, tmp_path: Path, need) -> None:
+    need(target)
+    net = sensor_graph(5, ranges=APART)
+    firmware = target.firmware(net, Sensor(NAMES), "test", NAMES).built(tmp_path)
+    lines = [
+        "0 0 7", "1023 1 300", "1024 0 7", "0 2 7", "0 -1 7", "0 1 6", "0 1 301", "0 2 99999", "9999 2 x", "0 1", "0 1 7 8", "",
+        *random_lines(40, 7), "5 1 100",
+    ]  # fmt: skip
+    result = firmware.type(lines)
+    assert result.answers == [expected(net, line) for line in lines]
+    assert result.answers == [firmware.application.expected(net, line) for line in lines]
+    assert result.answers[2:5] == ["? sun: -500..1023", "? door: 0..1", "? door: 0..1"]
+    assert result.answers[5] == '? odd "*/\\ name: 7..300'
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda t: t.name)
+def test_names_of_classes_come_out(target, tmp_path: Path, need) -> None:
+    need(target)
+    base = sensor_graph(6, (3, 5, 3))
+    net = Graph(base.inputs, (*base.ops, Argmax(name="class", inputs=("answer",))), ("class", "answer"))
+    meaning = Meaning("Gestures.", {}, {"class": ("still", "wave", "shake ✓")})
+    firmware = target.firmware(net, Sensor(meaning), "test", meaning).built(tmp_path)
+    lines = [" ".join(map(str, row)) for row in random_readings(net, 40)]
+    said = firmware.type(lines).answers
+    names = interpret(net, {"readings": random_readings(net, 40)})["class"][:, 0]
+    assert said == [meaning.classes["class"][k] for k in names] and len(set(said)) > 1
 
 
 def test_the_conversation_is_portable_c(graph: Graph, tmp_path: Path, need) -> None:
     """The same headers on this machine, with every warning and the sanitizer, over lines of every kind."""
     need(TARGETS["host"])
-    for name, text in sensor_files(graph, "test").items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "main.c").write_text(
-        '#include <stdio.h>\n#include <stdlib.h>\n#include "net.h"\n'
-        "static uint8_t sensor_get(void) { int c = getchar(); if (c == EOF) exit(0); return (uint8_t)c; }\n"
-        "static void sensor_put(uint8_t c) { putchar(c); }\n"
-        '#include "sensor.h"\nint main(void) { for (;;) sensor_turn(); }\n'
-    )
-    subprocess.run(["gcc", *FLAGS, "-o", "talk", "main.c"], cwd=tmp_path, check=True)
+    image = TARGETS["host"].firmware(graph, Sensor(), "test").built(tmp_path).built_image
     lines = [*random_lines(1000, 6), "1\0002 3", "\0", "1 2 3\x7f", "1 " * (65_536 + 3)]
-    typed = "".join(line + ("\n", "\r", "\r\n")[i % 3] for i, line in enumerate(lines))
-    done = subprocess.run([tmp_path / "talk"], input=typed.encode(), capture_output=True, check=True)
-    want = [answer for answer in (expected(graph, line) for line in lines) if answer is not None]
-    assert done.stdout.decode() == "".join(f"> {answer}\r\n" for answer in want) + "> "
+    text = "".join(line + ("\n", "\r", "\r\n")[i % 3] for i, line in enumerate(lines))
+    done = subprocess.run([image], input=text.encode(), capture_output=True, check=True)
+    want = [answer for answer in (expected(graph, line) for line in lines) if answer]
+    assert done.stdout.decode().replace("\x01", "") == "".join(f"> {answer}\r\n" for answer in want) + "> "
 
 
 def test_a_graph_that_is_no_sensor_model_is_named() -> None:
@@ -198,30 +239,30 @@ def test_a_graph_that_is_no_sensor_model_is_named() -> None:
         lo=-70_000, hi=70_000,
     )  # fmt: skip
     with pytest.raises(LevshaError, match="reads x; a sensor model reads one input, called 'readings'"):
-        sensor_files(Graph({"x": Value((2,), 0, 9)}, (double,)), "test")
+        Sensor().header(Graph({"x": Value((2,), 0, 9)}, (double,)))
     renamed = Requantize(**{**vars(double), "inputs": ("readings",)})
     with pytest.raises(LevshaError, match=r"'readings' can be 0..40000; a line holds integers of -32768..32767"):
-        sensor_files(Graph({"readings": Value((2,), 0, 40_000)}, (renamed,)), "test")
+        Sensor().header(Graph({"readings": Value((2,), 0, 40_000)}, (renamed,)))
     with pytest.raises(LevshaError, match=r"'y' can be 0..40000"):
-        sensor_files(Graph({"readings": Value((2,), 0, 20_000)}, (renamed,)), "test")
+        Sensor().header(Graph({"readings": Value((2,), 0, 20_000)}, (renamed,)))
 
 
 def test_files_a_user_takes_away(firmware: Firmware, tmp_path: Path) -> None:
-    save_sensor(firmware, "test", tmp_path / "small-int8", "reading 0: light, counts of A0\nreading 1: /* odd */")
+    meaning = Meaning("Three readings: /* odd */ ones.")
+    own = UNO.firmware(firmware.graph, Sensor(meaning), "test", meaning).at(firmware.built_image)
+    own.save(tmp_path / "small-int8")
     names = {str(p.relative_to(tmp_path / "small-int8")) for p in tmp_path.rglob("*") if p.is_file()}
-    sketch = "small_int8"
+    sketch, headers = "small_int8", {"net.h", "mark.h", "sensor.h", "serial.h"}
     assert names == {
-        "firmware.elf", "firmware.hex", "firmware.c", "net.h", "sensor.h", "uart.h",
-        f"{sketch}/{sketch}.ino", f"{sketch}/net.h", f"{sketch}/sensor.h", f"{sketch}/uart.h",
+        "firmware.elf", "firmware.hex", "firmware.c", "firmware.json", *headers,
+        f"{sketch}/{sketch}.ino", *(f"{sketch}/{name}" for name in headers),
     }  # fmt: skip
     top = (tmp_path / "small-int8" / sketch / f"{sketch}.ino").read_text().split("#include")[0]
-    assert top.startswith(
-        "/* test\n   reading 0: light, counts of A0\n   reading 1: / * odd * /\n   Type 3 integers in"
-    )
+    assert top.startswith("/* test: sensor\n   Three readings: / * odd * / ones.\n   Type 3 integers in")
 
 
 def test_no_float_no_malloc_no_text_in_sram(firmware: Firmware) -> None:
-    names = subprocess.run(["avr-nm", str(firmware.elf)], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(["avr-nm", str(firmware.built_image)], capture_output=True, text=True, check=True).stdout.split()
     assert not {"malloc", "free", "__mulsf3", "__addsf3", "__divsf3", "printf", "__do_copy_data"} & set(names)
 
 
@@ -232,8 +273,9 @@ def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, reads_pins:
     if not CORE.exists():
         assert not os.environ.get("CI"), "arduino-core-avr is not installed"
         pytest.skip("arduino-core-avr is not installed")
-    for name, text in sensor_sketch(graph, "test", "sensor", "/* three */ readings").items():
-        (tmp_path / name).write_text(text)
+    meaning = Meaning("/* three */ readings")
+    UNO.firmware(graph, Sensor(meaning), "test", meaning).built(tmp_path / "build").save(tmp_path / "sensor")
+    tmp_path = tmp_path / "sensor" / "sensor"
     ino = (tmp_path / "sensor.ino").read_text()
     if reads_pins:
         first, _, rest = ino.partition("void loop()")

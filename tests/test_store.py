@@ -9,12 +9,16 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from levsha.emit.export import to_binary, to_json
+from levsha.applications import Chat
 from levsha.errors import LevshaError
 from levsha.interpret import interpret
 from levsha.ir import Graph
 from levsha.store import graph_hash, load_graph, save_graph
-from levsha.train.files import export_mlp, load_mlp, save_mlp
+from levsha.export import writer
+from levsha.export.base import Floats, Source
+from levsha.meaning import Meaning, Quantity
+from levsha.run import Net
+from levsha.train.files import load_mlp, save_mlp
 from levsha.train.mlp import estimate_norm, init_mlp
 from tests.nets import small_chat_graph
 from tests.test_exact import EXAMPLES, inputs_of
@@ -63,6 +67,12 @@ def test_a_truncated_file_and_a_float_file_are_named(tmp_path: Path) -> None:
         load_graph(path)
 
 
+def exported(graph: Graph, to: str) -> bytes:
+    net = Net(graph, Meaning("a net", {"logits": (Quantity("A"),)}), Chat(), "test")
+    (content,) = writer(to)(Source("net", net)).values()
+    return content
+
+
 def read_binary(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
     """A reader written from docs/formats.md alone."""
     assert data[:8] == b"LEVSHA1\n"
@@ -80,14 +90,14 @@ def read_binary(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
 @pytest.mark.parametrize("weights", ["binary", "ternary", "two_bit", "int4", "int8"])
 def test_binary_export_holds_every_weight_as_documented(weights: str) -> None:
     graph = small_chat_graph(weights)
-    header, arrays = read_binary(to_binary(graph))
+    header, arrays = read_binary(exported(graph, "bin"))
     assert header["sha256"] == graph_hash(graph)
     digits_a_byte, block = {"binary": (8, 8), "ternary": (5, 5), "two_bit": (4, 8), "int4": (2, 4), "int8": (1, 4)}[
         weights
     ]
     op = next(op for op in header["ops"] if op["name"] == "fc2")
     outputs, inputs = op["weight_OI"]["shape"]
-    data = arrays["net_fc2_weight"].astype(int)
+    data = arrays["fc2_weight"].astype(int)
     if weights == "ternary":
         digits = [
             (b := [int(byte)]) and [(b.append(b[-1] % 256 * 3), b[-1] // 256)[1] for _ in range(5)] for byte in data
@@ -109,11 +119,11 @@ def test_binary_export_holds_every_weight_as_documented(weights: str) -> None:
 
 def test_json_export_is_the_whole_net() -> None:
     graph = small_chat_graph("ternary")
-    net = json.loads(to_json(graph))
+    net = json.loads(exported(graph, "json"))
     fc2 = next(op for op in net["ops"] if op["name"] == "fc2")
     want = next(op for op in graph.ops if op.name == "fc2")
     np.testing.assert_array_equal(fc2["weight_OI"], want.weight_OI)  # type: ignore[attr-defined]
-    assert [i["name"] for i in net["inputs"]] == ["query", "context"] and net["outputs"] == ["logits", "next"]
+    assert [i["name"] for i in net["inputs"]] == ["query", "context"] and [o["name"] for o in net["outputs"]] == ["logits", "next"]
 
 
 def test_float_nets_go_out_to_torch_and_numpy(tmp_path: Path) -> None:
@@ -121,9 +131,12 @@ def test_float_nets_go_out_to_torch_and_numpy(tmp_path: Path) -> None:
     save_mlp(mlp, tmp_path / "m.safetensors", {"a": 1})
     again, about = load_mlp(tmp_path / "m.safetensors")
     assert about == {"a": 1} and torch.equal(again.weight_OI[1], mlp.weight_OI[1])
-    export_mlp(mlp, tmp_path / "m.pt", "pt")
-    export_mlp(mlp, tmp_path / "m.npz", "npz")
-    state = torch.load(tmp_path / "m.pt", weights_only=True)
-    arrays = np.load(tmp_path / "m.npz", allow_pickle=False)
-    assert set(state) == set(arrays.files) == set(mlp.tensors())
-    np.testing.assert_array_equal(state["fc1.weight"].numpy(), arrays["fc1.weight"])
+    floats = Floats({name: tensor.numpy() for name, tensor in mlp.tensors().items()}, {"unit": "µm"})
+    for to in ("pt", "npz", "safetensors"):
+        for name, content in writer(to)(Source("m", floats=floats)).items():
+            (tmp_path / f"out-{name}").write_bytes(content)
+    found = torch.load(tmp_path / "out-m.pt", weights_only=True)
+    arrays = dict(np.load(tmp_path / "out-m.npz", allow_pickle=False))
+    assert json.loads(found["about"]) == json.loads(str(arrays.pop("about"))) == {"unit": "µm"}
+    assert set(found["state_dict"]) == set(arrays) == set(mlp.tensors()) == set(load_file(tmp_path / "out-m.safetensors"))
+    np.testing.assert_array_equal(found["state_dict"]["fc1.weight"].numpy(), arrays["fc1.weight"])

@@ -14,10 +14,9 @@ from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.recipes.tinychat.chain import Chain
 from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
-from levsha.recipes.tinychat.recipe import read_data
+from levsha.recipes.tinychat.recipe import RECIPE, check_vectors
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
-from levsha.recipes.tinychat.settings import TinyChat, quantisation_of
-from levsha.recipes.tinychat.vectors import check_vectors
+from levsha.recipes.tinychat.settings import TinyChat, sum_bits_of, top_of
 from levsha.train.lower import fake_quantised_forward, lower_mlp
 from levsha.train.mlp import EPSILON, Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune
 from levsha.train.norm_step import NormStep, train
@@ -142,7 +141,7 @@ def test_pruning_makes_the_net_smaller_and_keeps_the_strongest() -> None:
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return Corpus(read_data(TinyChat()))
+    return Corpus(RECIPE.read(TinyChat()))
 
 
 @pytest.mark.parametrize("hidden", [(24,), (20, 12), (40, 24, 16)])
@@ -150,7 +149,8 @@ def corpus() -> Corpus:
 def test_fake_quantised_equals_interpreter(weights: str, hidden: tuple[int, ...], corpus: Corpus) -> None:
     """Every format, trained for a moment so that scales, signs and dead neurons are those of real nets."""
     train_index, _ = split_samples(corpus.samples, "queries", 0)
-    grid, top, sum_bits = quantisation_of(weights)
+    grid = FORMATS[weights]
+    top, sum_bits = top_of(grid), sum_bits_of(grid)
     quantisation = Quantisation(grid, top)
     x = corpus.inputs(train_index)
     mlp = init_mlp([256, *hidden, len(corpus.pairs.charset)], 0)
@@ -185,12 +185,12 @@ def test_a_chain_makes_every_variant_in_seconds_and_beats_the_end_mark(corpus: C
     split = split_samples(corpus.samples, "queries", 0)
     chain = Chain(settings, corpus, "queries", 0, split, tmp_path, lambda *_: None)
     references = chain.references()
-    metrics = {name: chain.make(name) for name in settings.variants}
+    metrics = {variant.name: chain.make(variant) for variant in settings.made}
     assert all(m["accuracy"] > references["end_mark"] + 5 for m in metrics.values())
     assert metrics["pruned"]["parameters"] < 0.55 * metrics["baseline"]["parameters"]
     sizes = [metrics[f"pruned-{name}"]["weight_bytes"] for name in ("binary", "ternary", "two_bit", "int4", "int8")]
     assert sizes == sorted(sizes)
     stamps = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     again = Chain(settings, corpus, "queries", 0, split, tmp_path, lambda *_: pytest.fail("trained again"))
-    assert {name: again.make(name) for name in settings.variants} == metrics
+    assert {variant.name: again.make(variant) for variant in settings.made} == metrics
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamps

@@ -3,26 +3,23 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from levsha.applications import Chat
+from levsha.applications.chat import decode, graph_predictor
 from levsha.data.pairs import cut_text, typed_query
-from levsha.emit.c import emit_c
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare, find_first_difference
-from levsha.evidence.metrics import decode
 from levsha.formats import FORMATS
 from levsha.ir import Graph
-from levsha.recipes.tinychat.predict import graph_predictor
-from levsha.recipes.tinychat.ship import LIMITS
-from levsha.targets import TARGETS, Host, Uno
-from levsha.targets.uno.chat import Conversation, build_chat, save_chat
-from levsha.targets.uno.firmware import arduino_sketch
-from levsha.targets.uno.target import Firmware
+from levsha.targets import TARGETS, Firmware, find_image
+from levsha.targets.host import Host, HostFirmware
 from tests.nets import CHARSET, small_chat_graph
-from tests.write_golden import GOLDEN, measure, tiny_graph
+from tests.write_golden import GOLDEN, golden_texts, measure
 
 UNO = TARGETS["uno"]
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
@@ -37,7 +34,7 @@ def graph() -> Graph:
 def firmware(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Firmware:
     if UNO.missing():
         pytest.skip(UNO.missing())
-    return build_chat(graph, LIMITS, "test", tmp_path_factory.mktemp("firmware"))
+    return UNO.firmware(graph, Chat(), "test").built(tmp_path_factory.mktemp("firmware"))
 
 
 def test_uno_is_there_in_ci(need) -> None:
@@ -73,32 +70,37 @@ def test_whole_net_equals_interpreter(weights: str, target, tmp_path: Path, need
     ],
 )
 def test_line_editing(firmware: Firmware, graph: Graph, typed: str, meant: bytes) -> None:
-    outcome, text = firmware.lines([typed])
+    typed_out = firmware.type([typed])
+    outcome = typed_out.outcome
+    assert outcome
     query = bytes(outcome.inputs["query"][0].astype(np.uint8)).rstrip(b"\0")
     assert query == meant
     if not any(c in typed for c in "\x08\x7f"):
         assert typed_query(typed) == meant  # the chat on this machine makes the same of it
     answer = decode(graph_predictor(graph), [meant], CHARSET)[0].decode()
-    assert text.split("\r\n")[1] == answer
+    assert typed_out.answers == [answer] == [firmware.application.expected(graph, meant.decode())]
 
 
 def test_a_line_of_ten_thousand_bytes_is_cut(firmware: Firmware) -> None:
-    outcome, _ = firmware.lines(["x" * 10_000, "hello"])
+    outcome = firmware.type(["x" * 10_000, "hello"]).outcome
+    assert outcome
     assert bytes(outcome.inputs["query"][0].astype(np.uint8)) == b"x" * 60
 
 
 def test_empty_lines_and_crlf_are_no_questions(firmware: Firmware) -> None:
-    outcome, text = firmware.lines(["", "   ", "hello\r"])
+    typed = firmware.type(["", "   ", "hello\r"])
+    outcome = typed.outcome
+    assert outcome and typed.answers[:2] == ["", ""] and typed.answers[2]
     assert len({bytes(q.astype(np.uint8)) for q in outcome.inputs["query"]}) == 1
-    assert text.count("> ") >= 4
 
 
 def test_any_bytes_never_reset_it(firmware: Firmware, graph: Graph) -> None:
     rng = np.random.default_rng(1)
     noise = ["".join(chr(c) for c in rng.integers(1, 128, 200) if c not in (10, 13)) for _ in range(10)]
-    outcome, _ = firmware.lines([*noise, "hello"])
+    outcome = firmware.type([*noise, "hello"]).outcome
+    assert outcome
     assert compare(graph, outcome).mismatches == 0
-    assert outcome.stack_bytes and firmware.static_bytes + outcome.stack_bytes < 2048
+    assert outcome.stack_bytes and (firmware.sizes.static_bytes or 0) + outcome.stack_bytes < 2048
 
 
 def test_vectors_go_through_the_firmware_that_ships(firmware: Firmware, graph: Graph) -> None:
@@ -112,28 +114,43 @@ def test_vectors_go_through_the_firmware_that_ships(firmware: Firmware, graph: G
 
 def test_a_conversation_answers_line_by_line(firmware: Firmware, graph: Graph) -> None:
     want = [a.decode() for a in decode(graph_predictor(graph), [b"hello", b"bye"], CHARSET)]
-    with Conversation(firmware.elf) as chat:
+    with firmware.talk() as chat:
         for line, answer in zip(("hello", "bye"), want, strict=True):
-            text, cycles = chat.say(line)
-            assert text == answer and len(cycles) == min(50, len(answer) + 1)
-        assert chat.say("") == ("", [])
+            said = chat.say(line)
+            assert said.text == answer and len(said.cycles) == min(50, len(answer) + 1)
+        assert chat.say("").text == "" and chat.say("").cycles == []
+
+
+def test_the_same_chat_on_this_machine(graph: Graph, tmp_path: Path, need) -> None:
+    need(TARGETS["host"])
+    lines = ["hello", "  who are you ", "", "a" * 80, "привет"]
+    chat = Chat()
+    answers = TARGETS["host"].firmware(graph, chat, "test").built(tmp_path).type(lines).answers
+    assert answers == [chat.expected(graph, line) for line in lines]
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda t: t.name)
+def test_capitals_beyond_a_to_z_are_folded_on_the_chip(graph: Graph, target, tmp_path: Path, need) -> None:
+    need(target)
+    chat, lines = Chat(folds=True), ["ПРИВЕТ Мир", "привет мир", "ÀÉ Ω"]
+    typed = target.firmware(graph, chat, "test").built(tmp_path).type(lines)
+    assert typed.answers == [chat.expected(graph, line) for line in lines] and typed.answers[0] == typed.answers[1]
 
 
 def test_a_wrong_kernel_is_found_and_named(graph: Graph, tmp_path: Path, need) -> None:
     """A compiler fault is played by a target whose second dense layer is off by one."""
     need(TARGETS["host"])
 
+    class FaultyFirmware(HostFirmware):
+        def built(self, folder):
+            text = self.sources["net.h"]
+            faulty = text.replace("fc2_ + 0, 10);", "fc2_ + 0, 10); ++fc2_[3];")
+            return HostFirmware.built(replace(self, sources={**self.sources, "net.h": faulty}), folder)
+
     class Faulty(Host):
-        def _run_vectors(self, graph, inputs, folder):
-            header = folder / "net.h"
-            good, bad = "net_fc2_weight[", "net_fc2_weight_unused["
-            text = header.read_text()
-            if good in text:
-                text = text.replace("static void net_run_query", "static int16_t off;\nstatic void net_run_query")
-                text = text.replace(" net_fc2 + 0, 10);", " net_fc2 + 0, 10); off = 1; net_fc2[3] += off;")
-            assert bad not in text
-            header.write_text(text)
-            return super()._run_vectors(graph, inputs, folder)
+        def firmware(self, graph, application, title, meaning=None):
+            good = super().firmware(graph, application, title, meaning)
+            return FaultyFirmware(good.graph, good.application, good.title, good.sources)
 
     rng = np.random.default_rng(3)
     inputs = {"query": rng.integers(0, 256, (20, 60)), "context": rng.integers(0, 256, (20, 8))}
@@ -144,25 +161,38 @@ def test_a_wrong_kernel_is_found_and_named(graph: Graph, tmp_path: Path, need) -
 def test_a_net_that_is_too_large_is_measured_and_refused(tmp_path: Path, need) -> None:
     need(UNO)
     large = small_chat_graph("int8", (256, 192))
-    firmware = build_chat(large, LIMITS, "test", tmp_path)
-    assert firmware.flash_bytes > 120_000
-    assert firmware.excess.startswith(f"flash {firmware.flash_bytes - 32_256} B over 32256")
+    firmware = UNO.firmware(large, Chat(), "test").built(tmp_path)
+    assert firmware.sizes.flash_bytes and firmware.sizes.flash_bytes > 120_000
+    assert firmware.excess.startswith(f"flash {firmware.sizes.flash_bytes - 32_256} B over 32256")
 
 
 def test_no_float_no_malloc_no_libm(firmware: Firmware) -> None:
-    names = subprocess.run(["avr-nm", str(firmware.elf)], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(["avr-nm", str(firmware.built_image)], capture_output=True, text=True, check=True).stdout.split()
     assert not {"malloc", "free", "__mulsf3", "__addsf3", "__divsf3", "__floatsisf", "exp", "printf"} & set(names)
 
 
 def test_files_a_user_takes_away(firmware: Firmware, tmp_path: Path) -> None:
-    save_chat(firmware, LIMITS, "test", tmp_path / "pruned-two_bit")
+    firmware.save(tmp_path / "pruned-two_bit")
     names = {str(p.relative_to(tmp_path / "pruned-two_bit")) for p in tmp_path.rglob("*") if p.is_file()}
     sketch = "pruned_two_bit"
+    headers = {"net.h", "mark.h", "chat.h", "serial.h"}
     assert names == {
-        "firmware.elf", "firmware.hex", "firmware.c", "net.h", "chat.h", "uart.h",
-        f"{sketch}/{sketch}.ino", f"{sketch}/net.h", f"{sketch}/chat.h", f"{sketch}/uart.h",
+        "firmware.elf", "firmware.hex", "firmware.c", "firmware.json", *headers,
+        f"{sketch}/{sketch}.ino", *(f"{sketch}/{name}" for name in headers),
     }  # fmt: skip
     assert (tmp_path / "pruned-two_bit" / "firmware.hex").read_text().endswith(":00000001FF\n")
+
+
+def test_a_firmware_of_another_net_or_altered_is_refused(firmware: Firmware, graph: Graph, tmp_path: Path) -> None:
+    firmware.save(tmp_path / "net")
+    assert find_image(tmp_path / "net", graph, "levsha run").name == "firmware.elf"
+    with pytest.raises(LevshaError, match="is the firmware of another net"):
+        find_image(tmp_path / "net", small_chat_graph("two_bit", seed=5), "levsha run")
+    (tmp_path / "net" / "firmware.elf").write_bytes(b"x")
+    with pytest.raises(LevshaError, match="is not the image that was built"):
+        find_image(tmp_path / "net", graph, "levsha run")
+    with pytest.raises(LevshaError, match=r"no firmware with a manifest .* make it with levsha run"):
+        find_image(tmp_path / "none", graph, "levsha run")
 
 
 def test_sketch_compiles_against_the_real_arduino_core(firmware: Firmware, graph: Graph, tmp_path: Path, need) -> None:
@@ -171,8 +201,8 @@ def test_sketch_compiles_against_the_real_arduino_core(firmware: Firmware, graph
     if not CORE.exists():
         assert not os.environ.get("CI"), "arduino-core-avr is not installed"
         pytest.skip("arduino-core-avr is not installed")
-    for name, text in arduino_sketch(graph, LIMITS, "test", "chat").items():
-        (tmp_path / name).write_text(text)
+    firmware.save(tmp_path / "chat")
+    tmp_path = tmp_path / "chat" / "chat"
     (tmp_path / "chat.cpp").write_text('#include <Arduino.h>\n#include "chat.ino"\n')
     core = CORE / "cores" / "arduino"
     chip = ["-mmcu=atmega328p", "-DF_CPU=16000000L", "-DARDUINO=10607", "-DARDUINO_AVR_UNO", "-DARDUINO_ARCH_AVR"]
@@ -209,12 +239,13 @@ def test_sketch_compiles_against_the_real_arduino_core(firmware: Firmware, graph
         .split()
     )
     flash = int(sizes[0]) + int(sizes[1])
-    assert flash < firmware.flash_bytes + 600, "what fits as firmware must not grow much as a sketch"
+    assert firmware.sizes.flash_bytes and flash < firmware.sizes.flash_bytes + 600, "what fits as firmware must not grow much as a sketch"
 
 
 def test_golden_c_of_a_tiny_graph() -> None:
     """The text itself: a change of the emitter shows in a review.  make golden writes it anew."""
-    assert emit_c(tiny_graph(), "golden") == (GOLDEN / "tiny.h").read_text()
+    for name, text in golden_texts().items():
+        assert text == (GOLDEN / name).read_text(), name
 
 
 def test_exact_bytes_and_cycles(need) -> None:
@@ -228,4 +259,3 @@ def test_missing_toolchain_is_explained(monkeypatch: pytest.MonkeyPatch, graph: 
     assert "avr-gcc" in UNO.missing() and "apt-get install gcc-avr" in UNO.missing()
     with pytest.raises(LevshaError, match=r"avr-gcc.* missing; apt-get install gcc-avr"):
         UNO.run(graph, {}, tmp_path)
-    assert isinstance(UNO, Uno)

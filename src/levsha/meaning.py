@@ -60,6 +60,18 @@ class Meaning:
         quantities = self.quantities[name]
         return np.array([q.zero for q in quantities]), np.array([q.step for q in quantities])
 
+    def lines(self) -> list[str]:
+        """Return it in words, a line each: the net, every quantity, the classes.
+
+        >>> Meaning("A net.", {"x": (Quantity("a", "m", 0.1),)}, {"y": ("no", "yes")}).lines()
+        ['A net.', 'x:', '  1. a in units of 0.1 m', 'y: 0 no, 1 yes']
+        """
+        found = [self.about] if self.about else []
+        for name, quantities in self.quantities.items():
+            found += [f"{name}:", *(f"  {k}. {quantity.describe()}" for k, quantity in enumerate(quantities, 1))]
+        named = (f"{name}: {', '.join(f'{k} {text}' for k, text in enumerate(names))}" for name, names in self.classes.items())
+        return [*found, *named]
+
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can write; `from_json` takes it back."""
         return asdict(self)

@@ -69,14 +69,14 @@ class Sensor(Application):
 
     def expected(self, graph: Graph, line: str) -> str:
         readings = graph.inputs[READINGS]
-        words = [word for word in re.split(f"[{SEPARATORS}]+", line.strip(SEPARATORS)) if word]
+        words = [word for word in re.split(f"[{SEPARATORS}]+", line.rstrip("\r\n").strip(SEPARATORS)) if word]
         if not words:
             return ""
         numbers: list[int] = []
         for word in words:
             if not re.fullmatch(r"[+-]?[0-9]+", word) or len(numbers) == readings.size:
                 return _needs(readings)
-            number, k = int(word), len(numbers)
+            number, k = _whole(word), len(numbers)
             lo, hi = (int(np.broadcast_to(ends, readings.shape)[k]) for ends in (readings.lows, readings.highs))
             if not lo <= number <= hi:
                 return f"? {self._names(readings)[k]}: {lo}..{hi}" if readings.ranges else _needs(readings)
@@ -113,6 +113,16 @@ void loop()
 }}
 */
 """
+
+
+def _whole(word: str) -> int:
+    """An integer; of more than six digits any that is out of every range too.
+
+    >>> _whole("-007"), _whole("9" * 9999)
+    (-7, 999999)
+    """
+    size = int(word.lstrip("+-").lstrip("0")[:6] or "0")
+    return -size if word.startswith("-") else size
 
 
 def _check(graph: Graph) -> None:

@@ -19,8 +19,8 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "run": Command("run RECIPE", "train, prune, quantise, build, check and measure", "recipe"),
     "train": Command("train RECIPE", "the first part of run: only train", "recipe"),
-    "chat": Command("chat RUN", "talk with a net of a run; --target uno: with its firmware, simulated", "chat"),
-    "ask": Command("ask RUN", "give a sensor model readings; --target uno: its firmware, simulated", "ask"),
+    "chat": Command("chat RUN", "talk with a net of a run; --target CHIP: with its firmware, simulated", "chat"),
+    "ask": Command("ask RUN", "give a sensor model readings; --target CHIP: its firmware, simulated", "ask"),
     "predict": Command("predict RUN", "answer a whole table of readings, by interpreter or chip", "predict"),
     "check": Command("check RUN", "compare the chip with the interpreter, vector by vector", "check"),
     "explain": Command("explain RUN", "draw what the outputs of a regression depend on", "explain"),

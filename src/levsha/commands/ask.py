@@ -27,7 +27,7 @@ class Ask:
     values: tuple[float, ...] = ()
     """One value for each input, in its own unit; without it, lines of values are read from standard input."""
     target: str | None = None
-    """uno: ask the firmware in the simulator and show its milliseconds."""
+    """Ask the firmware of this chip, simulated, and show its milliseconds; levsha targets lists the chips."""
 
 
 def main(command: str, words: list[str]) -> int:

@@ -26,7 +26,7 @@ class Chat:
     variant: str | None = None
     """Which integer variant; without it, the one the run recommends."""
     target: str | None = None
-    """uno: talk with the firmware in the simulator and show the milliseconds of each character."""
+    """Talk with the firmware of this chip, simulated, and show the milliseconds of each character; levsha targets lists the chips."""
 
 
 def main(command: str, words: list[str]) -> int:

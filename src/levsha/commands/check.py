@@ -12,7 +12,7 @@ from levsha.errors import LevshaError, check_range
 from levsha.evidence.ship import check_again
 from levsha.recipes import find_recipe
 from levsha.run import Run
-from levsha.targets import find_target
+from levsha.targets import DEFAULT_TARGET, find_target
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Check:
 
     run: Positional[Path]
     """The folder of a run."""
-    target: str = "uno"
+    target: str = DEFAULT_TARGET
     """The chip; levsha targets lists them."""
     vectors: int = 1000
     """How many vectors: half real, half random."""

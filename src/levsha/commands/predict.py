@@ -31,7 +31,7 @@ class Predict:
     out: Path
     """The .csv file to write: a row for each row of --data, its line and the answer."""
     target: str | None = None
-    """uno: let the firmware answer, in the simulator."""
+    """Let the firmware of this chip answer, simulated; levsha targets lists the chips."""
 
 
 def main(command: str, words: list[str]) -> int:

@@ -62,7 +62,9 @@ class CText:
         """One header: the unit that defines PREFIX_IMPLEMENTATION before it includes it holds the net."""
         include = f'#include "{self.prefix}.h"\n'
         body = self.source.replace(include, "")
-        return f"{self.header}\n#ifdef {self.prefix.upper()}_IMPLEMENTATION\n{body}#endif\n"
+        upper = self.prefix.upper()
+        once = f"#if defined({upper}_IMPLEMENTATION) && !defined({upper}_IMPLEMENTED)\n#define {upper}_IMPLEMENTED"
+        return f"{self.header}\n{once}\n{body}#endif\n"
 
 
 def emit_c(

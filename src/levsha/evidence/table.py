@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 UNKNOWN = "–"
+LABELS = {"end_mark": "always the end mark", "nearest_15": "15 nearest", "linear": "least squares"}  # of trivial predictors
 Cells = Mapping[str, Any]
 
 
@@ -74,7 +75,7 @@ def chip_columns(unit: str) -> tuple[Column, ...]:
 
 def rows_of(results: Mapping[str, Any]) -> list[Cells]:
     """Return the rows of a table: the variants, then the reference predictors, their names in brackets."""
-    references = [{"name": f"({name.replace('_', ' ')})", **r} for name, r in results["references"].items()]
+    references = [{"name": f"({LABELS.get(name, name.replace('_', ' '))})", **r} for name, r in results["references"].items()]
     return [*results["variants"], *references]
 
 

@@ -13,7 +13,7 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 
-ARRAY_BYTES = 32_767  # avr-gcc refuses larger arrays: the weights of larger layers are emitted in parts
+ARRAY_BYTES = 32_767  # compilers with a 16-bit int refuse larger arrays: the weights of larger layers are emitted in parts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

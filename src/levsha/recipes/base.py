@@ -16,7 +16,7 @@ from levsha.evidence.table import Column
 from levsha.jobs import Job
 from levsha.recipes.variant import Variant
 from levsha.run import Net, Run
-from levsha.targets import find_target
+from levsha.targets import DEFAULT_TARGET, find_target
 
 LIMITS = {"splits": (1, 100), "vectors": (1, 1_000_000), "jobs": (0, 256), "seed": (0, 1 << 20)}
 MARGINS = {"accuracy": 2.0, "r2": 0.02}  # what a variant may lose beyond what its format is expected to cost
@@ -34,7 +34,7 @@ class RunSettings:
     """Seed of the first split and of everything random in it; the next split has the next seed."""
     splits: int = 1
     """Number of splits; figures are their means."""
-    target: str = "uno"
+    target: str = DEFAULT_TARGET
     """The chip to build for, check and measure; levsha targets lists them."""
     vectors: int = 1000
     """Random and real vectors with which each net on the chip is compared with the interpreter."""
@@ -132,6 +132,10 @@ class Recipe(ABC, Generic[SettingsT, DataT]):
     @abstractmethod
     def float_weights(self, run: Run, variant: str) -> Path:
         """Return where the float weights of a variant lie; they need not exist."""
+
+    @abstractmethod
+    def float_about(self, run: Run, data: DataT, variant: str) -> dict[str, Any]:
+        """Return what the inputs and outputs of a variant's float net are, as JSON has it, well enough to use its weights elsewhere."""
 
     @abstractmethod
     def vectors(self, data: DataT, net: Net, count: int, seed: int) -> dict[str, np.ndarray]:

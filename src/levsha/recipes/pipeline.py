@@ -62,9 +62,9 @@ def _run(recipe: Recipe, settings: RunSettings, data: Any, console: Console, onl
         console.print(notice, style="yellow", highlight=False, markup=False, soft_wrap=True)
     run = Run(settings.out)
     with run.writing():
+        made = run_here(jobs, console) if size > 1 else run_jobs(jobs, settings.jobs, console)
         _forget_others(recipe, run, recipe.training_key(settings, data), console)
         recipe.keep(data, settings.out)
-        made = run_here(jobs, console) if size > 1 else run_jobs(jobs, settings.jobs, console)
         trained = {job.name: metrics for job, metrics in zip(jobs, made, strict=True)}
         if only_train:
             console.print(f"Trained: {settings.out}. levsha run {recipe.name} ships what is there.", highlight=False)

@@ -1,11 +1,12 @@
 """The targets; this list is the only place that names them all."""
 
 from levsha.errors import LevshaError
-from levsha.targets.avr import Uno
+from levsha.targets.avr import ARDUINO, Uno
 from levsha.targets.base import Target
 from levsha.targets.firmware import Answer, Conversation, Firmware, Outcome, Tool, Typed, find_image
 from levsha.targets.host import Host
 
+DEFAULT_TARGET = "uno"
 TARGETS: dict[str, Target] = {target.name: target for target in (Host(), Uno())}
 
 
@@ -16,4 +17,4 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-__all__ = ["TARGETS", "Answer", "Conversation", "Firmware", "Outcome", "Target", "Tool", "Typed", "find_image", "find_target"]
+__all__ = ["ARDUINO", "DEFAULT_TARGET", "TARGETS", "Answer", "Conversation", "Firmware", "Outcome", "Target", "Tool", "Typed", "find_image", "find_target"]

@@ -13,8 +13,8 @@ from levsha.data.tables import Table
 from levsha.evidence.plots_regression import draw_comparison
 from levsha.files import read_kept, write_file
 from levsha.jobs import Job, News, run_here, say
-from levsha.recipes.regression.report import describe_progress, loss_unit
-from levsha.recipes.regression.settings import Regression, key_of
+from levsha.recipes.regression.settings import Regression, key_of, loss_unit
+from levsha.recipes.regression.words import describe_progress
 from levsha.run import Run
 from levsha.train.settings import Training
 

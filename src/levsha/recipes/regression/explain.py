@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 from tyro.conf import Positional
 
+from levsha.data.table_file import kept_table
 from levsha.data.tables import Table
 from levsha.errors import check_range
 from levsha.evidence.plots_regression import draw_bars, draw_maps, short_names
-from levsha.recipes.regression.kept import kept_table, settings_of
+from levsha.recipes.regression.settings import settings_of
 from levsha.run import Run
 
 SHOWN = 8  # images beside their maps
@@ -35,7 +36,7 @@ class Explain:
 def explain_run(asked: Explain) -> int:
     """Draw the picture and print the inputs that matter most."""
     run = Run(asked.run)
-    settings, table = settings_of(run), kept_table(run)
+    settings, table = settings_of(run), kept_table(run.folder)
     output = asked.output if asked.output is not None or table.image else 0
     check_range("output", output or 0, 0, len(table.outputs) - 1)
     from levsha.recipes.regression.saliency import gradients  # imports torch

@@ -31,7 +31,7 @@ LARGEST_LOGIT = 16_000
 INPUT_PERCENTILE, PERCENTILE = 99.9, 99.95  # what lies beyond is clipped: the steps of all the rest get finer
 
 
-def lower_net(model: nn.Sequential, prepared: Prepared) -> tuple[Graph, Units]:
+def old_lower_net(model: nn.Sequential, prepared: Prepared) -> tuple[Graph, Units]:
     """Return the integer graph of a trained net and the meaning of its integers; steps are calibrated on the training inputs."""
     links = chain_of(model)
     assert links, "the recipe's nets are chains"
@@ -150,3 +150,15 @@ def _last(
     out = "logits" if classes else "result"
     ops: list[Op] = [layer.dense(name, source, INT8, SUM_BITS), layer.requantize(out, name)]
     return [*ops, Argmax(name="class", inputs=("logits",))] if classes else ops
+
+
+def lower_net(model, prepared):
+    """Adapter."""
+    from types import SimpleNamespace
+    from levsha.meaning import Meaning, Quantity
+    graph, u = old_lower_net(model, prepared)
+    t = prepared.table
+    q = {"readings": tuple(Quantity(n, un, s, z) for n, un, s, z in zip(t.features, t.units, u.step, u.zero))}
+    if not t.is_classes:
+        q["result"] = tuple(Quantity(n, t.output_unit, u.result_step, u.result_zero) for n in t.outputs)
+    return SimpleNamespace(graph=graph, findings=[]), Meaning(t.about, q, {"class": t.outputs} if t.is_classes else {})

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from torch import nn
 
+from levsha.applications.sensor import READINGS, Sensor
 from levsha.data.tables import Table
 from levsha.errors import LevshaError
 from levsha.evidence.regression import r_squared, rmse, score_classes, score_numbers
 from levsha.evidence.trivial import trivial_predictions
 from levsha.interpret import interpret
-from levsha.ir import Graph
+from levsha.ir import constant_bytes
+from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.net import Prepared, build_mlp, parameters
-from levsha.recipes.regression.settings import INTEGER, Regression
-from levsha.recipes.regression.units import Units
-from levsha.store import save_graph
+from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression
+from levsha.run import Net
 from levsha.train.fit import Fitted, Metrics, fit, predict
 from levsha.train.log import read_log, write_tensorboard
 from levsha.train.parallel import join_world
 from levsha.train.surroundings import Progress
 
-FLOATS = ("baseline", "sensor")
 Say = Callable[[str, Progress], None]
-
-
-def split_folder(out: Path, seed: int) -> Path:
-    """Return where the nets of one split lie."""
-    return out / "training" / f"split-{seed}"
 
 
 def widths(settings: Regression, table: Table, variant: str) -> list[int]:
@@ -51,7 +45,7 @@ def metrics_of(prepared: Prepared) -> Metrics:
 
 def train_net(settings: Regression, prepared: Prepared, variant: str, say: Say | None = None) -> Fitted:
     """Train a net, or go on where it was; a finished one is read."""
-    table, folder = prepared.table, split_folder(settings.out, prepared.seed) / variant
+    table, folder = prepared.table, folder_of(settings.out, "split", prepared.seed, "training") / variant
     model = build_mlp(widths(settings, table, variant), settings.activation, prepared.seed)
     report = (lambda progress: say(variant, progress)) if say else None
     try:
@@ -68,22 +62,19 @@ def train_net(settings: Regression, prepared: Prepared, variant: str, say: Say |
 
 def train_split(settings: Regression, table: Table, seed: int, say: Say) -> dict[str, Any]:
     """Train, lower and score every net of a split; return the figures by variant, and those of the trivial predictors."""
-    prepared = Prepared(table, seed)
-    writes = join_world().rank == 0
+    prepared, writes = Prepared(table, seed), join_world().rank == 0
     found: dict[str, Any] = {"references": _references(prepared)}
     answers: dict[str, np.ndarray] = {}  # to draw: of the test samples
-    for variant in FLOATS:
-        fitted = train_net(settings, prepared, variant, say)
-        scores = _scores(prepared, lambda x, m=fitted.model: _real(prepared, m, x))
-        about = {"parameters": parameters(fitted.model), "best_epoch": fitted.best_epoch}
-        found[variant] = about | {"weight_bytes": 4 * about["parameters"], "history": fitted.history, **scores}
-        if variant == "baseline":
-            answers[variant] = _real(prepared, fitted.model, table.x_NI[prepared.test])
-        elif writes:
-            assert isinstance(fitted.model, nn.Sequential)
-            graph, units = lower_net(fitted.model, prepared)
-            found[INTEGER] = _lowered(settings, prepared, graph, units) | about
-            answers[INTEGER] = integer_answer(graph, units, table.x_NI[prepared.test])
+    for name in ("baseline", SENSOR.name):
+        fitted = train_net(settings, prepared, name, say)
+        size = parameters(fitted.model)
+        about = {"parameters": size, "weight_bytes": 4 * size, "best_epoch": fitted.best_epoch, "history": fitted.history}
+        found[name] = about | _scores(prepared, lambda x, m=fitted.model: _real(prepared, m, x))
+        answers[name] = _real(prepared, fitted.model, table.x_NI[prepared.test])
+    if writes:
+        assert isinstance(fitted.model, nn.Sequential)
+        made, answers[INTEGER.name] = _lowered(settings, prepared, fitted.model, found[SENSOR.name])
+        found[INTEGER.name] = made | {"parameters": size, "best_epoch": fitted.best_epoch}
     if seed == settings.seed and writes:
         found["scatter"] = _scatter(prepared, answers)
     return found
@@ -93,10 +84,14 @@ def _real(prepared: Prepared, model: nn.Module, x_NI: np.ndarray) -> np.ndarray:
     return prepared.real(predict(model, prepared.standardise(x_NI)))
 
 
-def _scores(prepared: Prepared, answer: Callable[[np.ndarray], np.ndarray]) -> dict[str, dict[str, float]]:
+def _scores(prepared: Prepared, answer: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
     """How a predictor of real outputs does on validation and test samples."""
     parts = {"validation": prepared.validation, "test": prepared.test}
-    return {name: score(prepared, index, answer(prepared.table.x_NI[index])) for name, index in parts.items()}
+    return {
+        f"{part}_{key}": figure
+        for part, index in parts.items()
+        for key, figure in score(prepared, index, answer(prepared.table.x_NI[index])).items()
+    }
 
 
 def score(prepared: Prepared, index: np.ndarray, answer: np.ndarray) -> dict[str, float]:
@@ -107,33 +102,33 @@ def score(prepared: Prepared, index: np.ndarray, answer: np.ndarray) -> dict[str
     return score_numbers(target, answer)
 
 
-def _references(prepared: Prepared) -> dict[str, dict[str, dict[str, float]]]:
+def _references(prepared: Prepared) -> dict[str, dict[str, float]]:
     x, y = prepared.table.x_NI, prepared.table.y_NO
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, float]] = {}
     for part, index in (("validation", prepared.validation), ("test", prepared.test)):
         for name, answer in trivial_predictions(x[prepared.train], y[prepared.train], x[index]).items():
-            found.setdefault(name, {})[part] = score(prepared, index, answer)
+            found.setdefault(name, {}).update({f"{part}_{k}": v for k, v in score(prepared, index, answer).items()})
     return found
 
 
-def _lowered(settings: Regression, prepared: Prepared, graph: Graph, units: Units) -> dict[str, Any]:
-    """Write the integer net of a split; return its figures."""
-    path = split_folder(settings.out, prepared.seed) / f"{INTEGER}.net.safetensors"
-    digest = save_graph(graph, path, {"recipe": "regression", "variant": INTEGER, "units": units.about()})
-    stored = sum(
-        op_bytes
-        for op_bytes in (
-            c.data.size * (2 if c.c_type == "int16_t" else 1) for op in graph.ops for c in op.constants().values()
-        )
-    )
-    scores = _scores(prepared, lambda x: integer_answer(graph, units, x))
-    return {"net_sha256": digest, "weight_bytes": stored, **scores}
+def _lowered(
+    settings: Regression, prepared: Prepared, model: nn.Sequential, source: dict[str, Any]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Write the integer net of a split; return its figures, and its answers to the test samples."""
+    lowered, meaning = lower_net(model, prepared)
+    net = Net(lowered.graph, meaning, Sensor(meaning), f"regression {INTEGER.name}: {prepared.table.name}")
+    folder = folder_of(settings.out, "split", prepared.seed, "training")
+    digest = net.save(folder / f"{INTEGER.name}.net.safetensors", {"recipe": "regression", "variant": INTEGER.name})
+    scores = _scores(prepared, lambda x: integer_answer(net, x))
+    found = {"net_sha256": digest, "weight_bytes": constant_bytes(net.graph), "findings": lowered.findings, **scores}
+    return found, integer_answer(net, prepared.table.x_NI[prepared.test])
 
 
-def integer_answer(graph: Graph, units: Units, x_NI: np.ndarray) -> np.ndarray:
+def integer_answer(net: Net, x_NI: np.ndarray) -> np.ndarray:
     """Return what the integer net makes of inputs in their units: targets in theirs (N, O), or labels (N,)."""
-    values = interpret(graph, {"readings": units.readings(x_NI)})
-    return values["class"][:, 0] if "class" in values else units.real(values["result"])
+    value, output = net.graph.inputs[READINGS], net.graph.outputs[0]
+    values = interpret(net.graph, {READINGS: net.meaning.to_integers(READINGS, x_NI).clip(value.lows, value.highs)})
+    return values[output][:, 0] if output in net.meaning.classes else net.meaning.to_real(output, values[output])
 
 
 def _scatter(prepared: Prepared, answers: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -149,7 +144,7 @@ def load_net(settings: Regression, prepared: Prepared, variant: str) -> nn.Seque
     from safetensors.torch import load_file
 
     model = build_mlp(widths(settings, prepared.table, variant), settings.activation, prepared.seed)
-    path = split_folder(settings.out, prepared.seed) / variant / "model.safetensors"
+    path = folder_of(settings.out, "split", prepared.seed, "training") / variant / "model.safetensors"
     try:
         model.load_state_dict(load_file(path))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -11,14 +11,18 @@ from typing import Any, Literal
 
 from levsha.data.tables import Table, load_table
 from levsha.errors import LevshaError, check_range
+from levsha.formats import FORMATS
+from levsha.recipes.base import RunSettings
+from levsha.recipes.variant import Variant
+from levsha.run import Run
 from levsha.train.settings import Training
 
 ACTIVATIONS = ("relu", "gelu", "mish", "silu", "tanh")
 COMPARABLE = ("gd", "sgd", "momentum", "rmsprop", "adam", "adamw")
-LIMITS = {
-    "splits": (1, 100), "seed": (0, 1 << 20), "vectors": (1, 1_000_000), "jobs": (0, 256), "samples": (20, 1_000_000), "noise": (0.0, 1000.0),
-}  # fmt: skip
-AUTO, INTEGER = "auto", "sensor-int8"  # the loss that fits the table; the name of the integer net
+LIMITS = {"samples": (20, 1_000_000), "noise": (0.0, 1000.0)}
+SENSOR = Variant("sensor")  # the small net, which goes to the chip
+INTEGER = Variant(SENSOR.base, FORMATS["int8"])
+AUTO = "auto"  # the loss that fits the table
 NUMBER_LOSSES, CLASS_LOSSES = ("mse", "l1", "smooth_l1"), ("cross_entropy",)
 
 
@@ -57,11 +61,14 @@ class TableTraining(Training):
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(RunSettings):
     """Train a multilayer perceptron on a table, draw how well it does, and ship a small one to a chip as exact integers."""
 
     preset: Literal["quick", "full"] = "quick"
     """quick: two splits, half a minute. full: five splits, more samples and epochs."""
+    out: Path = Path("runs/regression")
+    splits: int = 2
+    """Splits into training, validation and test samples; figures are their means."""
     data: str = "gravity"
     """gravity (synthetic: the depth of a buried sphere from 12 noisy gravity readings), diabetes, digits (8 x 8 images), or a .csv file."""
     target_column: str | None = None
@@ -74,12 +81,6 @@ class Regression:
     """Samples of synthetic data."""
     noise: float = 2.0
     """Noise of synthetic readings, in their unit (gravity: microgal)."""
-    out: Path = Path("runs/regression")
-    """Folder of the run; repeating the command continues there."""
-    seed: int = 0
-    """Seed of the data and of the first split; the next split has the next seed."""
-    splits: int = 2
-    """Splits into training, validation and test samples; figures are their means."""
     hidden: tuple[int, ...] = (512, 256, 128, 32)
     """Neurons of the net's hidden layers."""
     sensor_hidden: tuple[int, ...] = (24, 12)
@@ -90,16 +91,11 @@ class Regression:
     """Only draw how these optimizers get on, over iterations and over seconds: gd,sgd,momentum,rmsprop,adam,adamw. Each has a rate that suits it: of --train its optimizer, rate, weight-decay, schedule, momentum, nesterov, centered, patience and keep do not count."""
     log: Literal["jsonl", "tensorboard"] = "jsonl"
     """metrics.jsonl is always the record; tensorboard writes its events beside it."""
-    target: str = "uno"
-    """The chip to build for, check and measure; levsha targets lists them."""
-    vectors: int = 1000
-    """Vectors with which the net on the chip is compared with the interpreter."""
-    jobs: int = 0
-    """Processes at work at the same time; 0: one a core. Under torchrun all processes train one net together instead."""
     train: TableTraining = field(default_factory=TableTraining)
 
     def check(self) -> None:
         """Raise LevshaError for a setting that cannot work, before anything is written."""
+        super().check()
         for name, (low, high) in LIMITS.items():
             check_range(name, getattr(self, name), low, high)
         for flag, widths in (("hidden", self.hidden), ("sensor-hidden", self.sensor_hidden)):
@@ -146,3 +142,18 @@ def preset(name: str) -> Regression:
     if name == "full":
         return Regression(preset="full", splits=5, samples=20_000, train=TableTraining(epochs=150))
     return Regression()
+
+
+def loss_unit(settings: Regression, table: Table) -> str:
+    """Return the name of the loss with what it is measured in."""
+    name = settings.train.resolved(table).loss
+    known = {"cross_entropy": "cross-entropy, nats", "mse": "MSE of the standardised target"}
+    return known.get(name, name.replace("_", " "))
+
+
+def settings_of(run: Run) -> Regression:
+    """Return the settings that decide what a run's nets look like."""
+    run.require("regression")
+    kept: dict[str, Any] = run.results()["nets"]
+    widths = {key: tuple(kept[key]) for key in ("hidden", "sensor_hidden")}
+    return replace(Regression(), out=run.folder, seed=kept["seed"], activation=kept["activation"], **widths)

@@ -114,7 +114,8 @@ class Chain:
             about["net_sha256"] = self._save_net(graph, variant)
         metrics = self._score(graph_predictor(graph) if graph else float_predictor(mlp))
         metrics |= {"parameters": mlp.parameters, "weight_bytes": constant_bytes(graph) if graph else 4 * mlp.parameters}
-        metrics |= {"keep": mlp.parameters / self._ready(Variant("baseline")).parameters} if variant.base == "pruned" else {}
+        pruned = variant.base == "pruned"
+        metrics |= {"keep": mlp.parameters / self._ready(Variant("baseline")).parameters if pruned else 1.0}
         self._save(mlp, name, about | {"metrics": metrics})
         self.made[name] = mlp
         return metrics

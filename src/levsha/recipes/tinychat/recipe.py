@@ -12,7 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from levsha.data.pairs import CONTEXT_BYTES, QUERY_BYTES, Pairs, Samples, make_samples, read_pairs, split_samples, text_rows
+from levsha.data.pairs import (
+    CONTEXT_BYTES,
+    QUERY_BYTES,
+    Pairs,
+    Samples,
+    make_samples,
+    read_pairs,
+    split_samples,
+    text_rows,
+)
 from levsha.data.z80ai import read_z80ai
 from levsha.errors import LevshaError
 from levsha.evidence.metrics import accuracy, exact_replies, sample_logits
@@ -97,6 +106,9 @@ class TinyChatRecipe(Recipe[TinyChat, Pairs]):
 
     def float_weights(self, run: Run, variant: str) -> Path:
         return self.folder(run.folder, self.shipped, run.results()["seeds"][0]) / f"{variant}.safetensors"
+
+    def float_about(self, run: Run, data: Pairs, variant: str) -> dict[str, Any]:
+        return words.float_about(variant, data.charset, data.folds)
 
     def vectors(self, data: Pairs, net: Net, count: int, seed: int) -> dict[str, np.ndarray]:
         return check_vectors(data, make_samples(data), count, seed)

@@ -93,6 +93,23 @@ def _on_choice(results: Results) -> str:
     return f"Choose {choice['name']}: within half a point of the best that fits, and the smallest of those ({choice['flash_bytes']:,} B of flash)."
 
 
+def float_about(variant: str, charset: bytes, folds: bool) -> dict[str, Any]:
+    """Return what the float weights of a variant compute, and what goes in and comes out."""
+    ngram = "hash: h = seed; for each byte h = (h * 31 + byte) mod 65536; bucket = h mod 128; A-Z count as a-z"
+    folded = "; capitals of Latin-1, Greek and Cyrillic are made small first" if folds else ""
+    return {
+        "variant": variant,
+        "layers": "for k = 1 ...: z = fck.weight @ h; y = fck.gamma * (z - fck.mean) / sqrt(fck.var + 1e-5) + fck.beta; h = max(y, 0), "
+        "but the last y are the logits; h starts as the 256 inputs. A quantised variant puts weights and h onto its grid, `step` real units a step",
+        "inputs": [
+            f"0..127: counts of the query's 3-grams, with a space before and after it, seed 0; {ngram}{folded}",
+            f"128..255: counts of the 1-, 2- and 3-grams at position i of the last 8 bytes said, spaces in front, seed 7 * i; {ngram}",
+        ],
+        "outputs": "one logit for each byte of `charset`; the largest is said; the last, 0, ends the answer",
+        "charset": list(charset),
+    }
+
+
 def replies_table(replies: list[dict[str, Any]]) -> str:
     """Return examples of replies as a Markdown table, a row a query; a listed reply is marked with a tick."""
     names = list(replies[0]["said"]) if replies else []

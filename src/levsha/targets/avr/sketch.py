@@ -37,7 +37,7 @@ int main(void)
 
 def sketch(graph: Graph, application: Application, texts: dict[str, str], title: str, meaning: Meaning) -> str:
     """Return the .ino of an Arduino sketch that does what the firmware does; it lies beside the firmware's headers."""
-    about = "\n".join(line for line in (meaning.about, application.usage(graph)) if line)
+    about = "\n".join(line for line in (*meaning.lines(), application.usage(graph)) if line)
     return f"""/* {_inside_comment(f"{title}: {application.name}")}
 {indent(_inside_comment(about), "   ")}
    Open this folder in the Arduino IDE, choose "Arduino Uno", upload, open the Serial Monitor at 115 200 baud.

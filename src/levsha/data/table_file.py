@@ -1,9 +1,9 @@
-"""What a run keeps of its data and settings, so that it can be checked, asked and explained without the file it came from."""
+"""A table as a file in a run's folder, so that the run can be checked, asked and explained without the file it came from."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ from safetensors.numpy import save
 from levsha.data.tables import Table
 from levsha.errors import LevshaError
 from levsha.files import write_file
-from levsha.recipes.regression.settings import Regression
-from levsha.run import Run
 from levsha.store import read_safetensors, stable
 
 DATA = "data.safetensors"
@@ -28,21 +26,11 @@ def keep_table(table: Table, folder: Path) -> None:
     write_file(folder / DATA, stable(save(arrays, {"kind": KIND, "about": json.dumps(about)})))
 
 
-def kept_table(run: Run) -> Table:
-    """Return the table of a run; LevshaError where it is missing or damaged."""
-    metadata, arrays = read_safetensors(run.folder / DATA)
+def kept_table(folder: Path) -> Table:
+    """Return the table of a run's folder; LevshaError where it is missing or damaged."""
+    metadata, arrays = read_safetensors(folder / DATA)
     if metadata.get("kind") != KIND:
-        raise LevshaError(
-            f"{run.folder / DATA}: is no table of a run ({KIND}); make it again with levsha run regression."
-        )
+        raise LevshaError(f"{folder / DATA}: is no table of a run ({KIND}); make it again with levsha run regression.")
     about = json.loads(metadata["about"])
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in about.items()}
     return Table(x_NI=arrays["x"].astype(np.float64), y_NO=arrays["y"], **fields)
-
-
-def settings_of(run: Run) -> Regression:
-    """Return the settings that decide what a run's nets look like."""
-    run.require("regression")
-    kept: dict[str, Any] = run.results()["nets"]
-    widths = {key: tuple(kept[key]) for key in ("hidden", "sensor_hidden")}
-    return replace(Regression(), out=run.folder, seed=kept["seed"], activation=kept["activation"], **widths)
