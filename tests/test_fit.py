@@ -253,17 +253,17 @@ def test_a_second_call_trains_nothing_more(tmp_path: Path) -> None:
     assert (again.best_epoch, again.seconds) == (first.best_epoch, first.seconds)
 
 
-def test_other_settings_train_anew(tmp_path: Path) -> None:
-    """More epochs too: with a schedule, the first epochs of a longer training are others."""
+def test_other_settings_train_anew_where_they_may_replace(tmp_path: Path) -> None:
+    """More epochs too where a schedule makes the first epochs of a longer training others."""
     changes: list[dict[str, Any]] = [
-        {"training": replace(OFTEN, epochs=5)},
+        {"training": replace(OFTEN, epochs=5, schedule="cosine")},
         {"training": replace(OFTEN, epochs=5, rate=2e-2)},
         {"training": replace(OFTEN, epochs=5), "key": "other data"},
     ]
-    fit_in(tmp_path / "one")
+    fit_in(tmp_path / "one", replace(OFTEN, schedule="cosine"))
     for options in changes:
         seen: list[Progress] = []
-        anew = fit_in(tmp_path / "one", report=seen.append, **options)
+        anew = fit_in(tmp_path / "one", report=seen.append, replace=True, **options)
         fresh = fit(net(), data(), data(seed=1), options["training"])
         assert [p.line["epoch"] for p in seen] == [1, 2, 3, 4, 5] and equal(anew.model, fresh.model)
         assert read_log(tmp_path / "one" / "metrics.jsonl") == fresh.history
@@ -284,19 +284,19 @@ def test_a_stopped_training_goes_on_and_ends_with_the_same_bytes(tmp_path: Path)
 
 def test_a_shorter_training_in_the_same_folder_keeps_its_checkpoints(tmp_path: Path) -> None:
     fit_in(tmp_path, replace(OFTEN, epochs=5))
-    fit_in(tmp_path, OFTEN)
+    fit_in(tmp_path, OFTEN, replace=True)
     fit_in(tmp_path, OFTEN, report=lambda _: pytest.fail("trained again"))
 
 
 def test_a_training_with_validation_does_not_go_on_from_one_without(tmp_path: Path) -> None:
     fit(net(), data(), training=OFTEN, folder=tmp_path)
-    assert fit_in(tmp_path).history[-1]["validation_loss"] > 0
+    assert fit_in(tmp_path, replace=True).history[-1]["validation_loss"] > 0
 
 
 def test_another_state_to_start_from_trains_anew(tmp_path: Path) -> None:
     state = fit_in(tmp_path).optimizer_state
     fresh = fit(net(), data(), data(seed=1), OFTEN, optimizer_state=state)
-    assert equal(fit_in(tmp_path, optimizer_state=state).model, fresh.model)
+    assert equal(fit_in(tmp_path, optimizer_state=state, replace=True).model, fresh.model)
 
 
 # Damage
@@ -406,6 +406,8 @@ def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     with pytest.raises(StopError):
         fit_in(folder, report=stop_after(2))
+    with pytest.raises(StopError):  # without a checkpoint, but what is trained there is written down
+        fit_in(tmp_path / "log", replace(OFTEN, checkpoint_seconds=1e6), report=stop_after(1))
     before = files(folder)
     assert all(path.stat().st_size > 2000 for path in checkpoints(folder))
     run = subprocess.run(

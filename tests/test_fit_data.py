@@ -32,9 +32,16 @@ def net() -> nn.Sequential:
 
 
 def trained_steps(folder: Path, data: Arrays, model: nn.Module | None = None, training: Training = BRIEF) -> int:
-    """Train in a folder; return how many epochs were really trained."""
+    """Train in a folder, whatever it holds; return how many epochs were really trained."""
     epochs: list[float] = []
-    fit(model or net(), data, training=training, folder=folder, report=lambda p: epochs.append(p.line["epoch"]))
+    fit(
+        model or net(),
+        data,
+        training=training,
+        folder=folder,
+        report=lambda p: epochs.append(p.line["epoch"]),
+        replace=True,
+    )
     return len(epochs)
 
 

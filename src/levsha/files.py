@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -12,6 +13,18 @@ from typing import Any
 from levsha.errors import LevshaError
 
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
+
+
+REMEDIES = {
+    errno.ENOSPC: "Free some space, or write elsewhere",
+    errno.EDQUOT: "Free some space, or write elsewhere",
+    errno.EFBIG: "Free some space, or write elsewhere",
+    errno.EACCES: "Write elsewhere, or change who may write there",
+    errno.EPERM: "Write elsewhere, or change who may write there",
+    errno.EROFS: "Write elsewhere: that disk is read-only",
+    errno.ENAMETOOLONG: "Give a shorter name",
+    errno.EISDIR: "Give the name of a file",
+}
 
 
 def remove_stale(folder: Path, pattern: str = ".*.tmp") -> None:
@@ -24,7 +37,7 @@ def remove_stale(folder: Path, pattern: str = ".*.tmp") -> None:
 def write_file(path: Path, content: str | bytes) -> None:
     """Write `content` under a temporary name, then rename; LevshaError names the path where it cannot be written."""
     data = content.encode() if isinstance(content, str) else content
-    if path.is_dir() or not path.name:
+    if os.path.isdir(path) or not path.name:  # Path.is_dir would raise where one may not look
         raise LevshaError(f"{path}: is a folder; give the name of a file.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -42,9 +55,19 @@ def write_file(path: Path, content: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder itself may be missing; the first error says so
             temporary.unlink(missing_ok=True)
-        raise LevshaError(
-            f"{path}: cannot be written ({error.strerror}); what was there before is intact. Free some space, or write elsewhere."
-        ) from None
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError, intact: str = "what was there before") -> LevshaError:
+    """Return the error for a file that could not be written: what is in the way, what is `intact`, and what to do."""
+    for folder in path.parents:
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            what = "a link to nothing" if folder.is_symlink() else "a file"
+            return LevshaError(f"{folder}: is {what}; give a folder. {path} cannot be written there.")
+    remedy = REMEDIES.get(error.errno or 0, "Mend that, or write elsewhere")
+    return LevshaError(
+        f"{path}: cannot be written ({error.strerror}); {intact} is intact. {remedy}, and repeat the command."
+    )
 
 
 def read_kept(path: Path) -> dict[str, Any]:

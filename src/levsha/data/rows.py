@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from levsha.data.numbers import Numbers, as_tensor, check_kind, native, raw_bytes
 from levsha.errors import LevshaError
 
 FINGERPRINT_ROWS = 4096
@@ -54,7 +55,7 @@ class Resident:
 
     def fingerprint(self) -> str:
         """Return a hash of all rows."""
-        return hashlib.sha256(self.rows.cpu().numpy().data).hexdigest()
+        return hashlib.sha256(raw_bytes(self.rows).data).hexdigest()
 
 
 class Mapped:
@@ -66,6 +67,7 @@ class Mapped:
     def __init__(self, array: np.ndarray, dtype: torch.dtype, device: str = "cpu") -> None:
         self.array, self.dtype, self.device = array, dtype, device
         self.row_bytes = array[:1].nbytes
+        self.native = native(array.dtype)
         self.file, self.start = _open_rows(array)
         if self.file is not None:
             weakref.finalize(self, os.close, self.file)
@@ -76,14 +78,14 @@ class Mapped:
     def take(self, index_N: Tensor) -> Tensor:
         """Return a copy of the chosen rows."""
         rows = self.array[index_N.numpy()] if self.file is None else self._read(self.file, index_N.tolist())
-        return torch.from_numpy(rows).to(self.device, self.dtype)
+        return torch.from_numpy(rows.astype(self.native, copy=False)).to(self.device, self.dtype)
 
     def fingerprint(self) -> str:
         """Return a hash of the number of rows and of some of them, evenly spread: the whole file may be too much to read."""
         chosen = torch.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_ROWS), dtype=torch.float64).long()
         digest = hashlib.sha256(str(len(self)).encode())
         for part in chosen.split(256):
-            digest.update(self.take(part).cpu().contiguous().numpy().data)
+            digest.update(raw_bytes(self.take(part)).data)
         return digest.hexdigest()
 
     def _read(self, file: int, index: list[int]) -> np.ndarray:
@@ -133,8 +135,20 @@ def map_rows(path: Path) -> np.ndarray:
     return array
 
 
-def as_rows(data: Tensor | np.ndarray, dtype: torch.dtype, device: str = "cpu") -> Rows:
-    """Return data as rows: a memory-mapped array stays on the disk, anything else becomes one tensor of `dtype`."""
+def readable(data: Numbers, name: str = "data") -> Tensor | np.ndarray:
+    """Return data as a tensor, or as it is where it is an array on the disk; LevshaError where it holds no numbers."""
     if isinstance(data, np.ndarray) and _memmap_of(data) is not None:
-        return Mapped(data, dtype, device)
-    return Resident(torch.as_tensor(data).to(device, dtype).contiguous())
+        check_kind(data.dtype, name)
+        return data
+    return as_tensor(data, name)
+
+
+def as_rows(data: Numbers, dtype: torch.dtype, device: str = "cpu", name: str = "data") -> Rows:
+    """Return data as rows: a memory-mapped array stays on the disk, anything else becomes one tensor of `dtype`.
+
+    name: what an error calls the data. Raises LevshaError for what holds no numbers.
+    """
+    found = readable(data, name)
+    if isinstance(found, np.ndarray):
+        return Mapped(found, dtype, device)
+    return Resident(found.to(device, dtype).contiguous())

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.data.rows import Resident, as_rows
+from levsha.data.numbers import Numbers, as_tensor
+from levsha.data.rows import Resident, as_rows, readable
 from levsha.data.sampling import Order, check_weights, step_seed
 from levsha.errors import LevshaError
 from levsha.train.flat import Flat
@@ -56,26 +57,31 @@ class Step(Protocol):
 
 
 class Arrays:
-    """Samples as rows of two arrays, torch's or numpy's; memory-mapped ones (numpy.load with mmap_mode) stay on the disk.
+    """Samples as rows of two arrays, torch's, numpy's or lists; memory-mapped ones (numpy.load with mmap_mode) stay on the disk.
 
     x: (N, ...) numbers. y: (N, ...) numbers, or class numbers (N,) of an integer type. weights: (N,), for weighted sampling.
     dtype: of the inputs, and of targets that are no class numbers; torch.int64 for inputs that nn.Embedding looks up.
+    Raises LevshaError for what holds no numbers, for counts that differ, and for numbers in memory that are not finite.
     """
 
     def __init__(
         self,
-        x: Tensor | np.ndarray,
-        y: Tensor | np.ndarray,
-        weights: Tensor | np.ndarray | None = None,
+        x: Numbers,
+        y: Numbers,
+        weights: Numbers | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if len(x) != len(y) or not len(x):
-            raise LevshaError(f"data: {len(x)} inputs and {len(y)} targets; there must be as many, and at least one.")
-        whole = not torch.as_tensor(y[:1].copy() if isinstance(y, np.ndarray) else y[:1]).is_floating_point()
+        x, y = readable(x, "inputs"), readable(y, "targets")
+        if not x.ndim or not y.ndim or len(x) != len(y) or not len(x):
+            counts = (str(len(part)) if part.ndim else "one number as" for part in (x, y))
+            raise LevshaError(
+                "data: {} inputs and {} targets; there must be as many, and at least one.".format(*counts)
+            )
+        whole = y.dtype.kind in "iub" if isinstance(y, np.ndarray) else not y.is_floating_point()
         self.x = as_rows(x, dtype, device)
         self.y = as_rows(y, torch.int64 if whole else dtype if dtype.is_floating_point else torch.float32, device)
-        self.weights = None if weights is None else torch.as_tensor(weights)
+        self.weights = None if weights is None else as_tensor(weights, "weights")
         if self.weights is not None:
             check_weights(self.weights, len(x))
         for name, rows in (("inputs", self.x), ("targets", self.y)):
@@ -113,6 +119,7 @@ class ArrayBatches:
         self.batch = training.batch or len(data)
         if self.batch < world:
             raise LevshaError(f"--train.batch: is {self.batch}; {world} processes need at least a sample each.")
+        self.smallest = len(data) % self.batch or self.batch  # batch of an epoch
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch)
@@ -157,6 +164,7 @@ class StreamBatches:
                 f"--train.batch: is {training.batch}; a stream has no end, give at least {max(1, world)}."
             )
         self.stream, self.training, self.rank, self.world = stream, training, rank, world
+        self.smallest = training.batch
 
     def __len__(self) -> int:
         return self.stream.steps_an_epoch

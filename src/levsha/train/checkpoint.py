@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.numpy import save
 from torch import Tensor
 
+from levsha.data.numbers import raw_bytes
 from levsha.errors import LevshaError, warn
 from levsha.files import remove_stale, write_file
-from levsha.store import read_safetensors
+from levsha.train.tensors import pack, read_tensors, type_name
 
 KIND = "levsha-checkpoint-2"
 KEPT = 2
@@ -46,10 +46,12 @@ class Checkpoints:
     """The checkpoints of one training in a folder: the last two, and the weights of the best epoch.
 
     key: hash of all that decides how the training comes out; a file with another key is as good as none.
+    earlier: keys of trainings that this one begins like, whose files are as good as its own.
     """
 
-    def __init__(self, folder: Path, key: str, seconds: float = 5.0) -> None:
+    def __init__(self, folder: Path, key: str, seconds: float = 5.0, earlier: Collection[str] = ()) -> None:
         self.folder, self.key, self.seconds = folder, key, seconds
+        self.readable = {key, *earlier}
         self.mine: list[Path] = []
         self._saved_at = time.monotonic()
 
@@ -72,7 +74,7 @@ class Checkpoints:
             except LevshaError as error:
                 damaged = damaged or (None if newest else error)
                 continue
-            if found[1]["key"] == self.key:
+            if found[1]["key"] in self.readable:
                 self.mine.insert(0, path)
                 newest = newest or found
         if damaged:
@@ -88,11 +90,10 @@ class Checkpoints:
 
     def save(self, saved: Saved, extra: dict[str, Any] | None = None) -> Path:
         """Write a state under a temporary name, flush it to the disk, rename it; then forget all but the last two."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in saved.tensors.items()}
         metadata = {"kind": KIND, "key": self.key, "counters": json.dumps(saved.counters)}
         metadata |= {"made_with": json.dumps(environment() | (extra or {}))}
         path = self.folder / f"step-{saved.counters['done']:010d}.safetensors"
-        write_file(path, save(arrays, metadata | {"sha256": _digest(arrays, metadata)}))
+        write_file(path, pack(saved.tensors, metadata | {"sha256": _digest(saved.tensors, metadata)}))
         self._saved_at = time.monotonic()
         self.mine = [*(other for other in self.mine if other != path), path][-KEPT:]
         for other in set(self.folder.glob(PATTERN)) - set(
@@ -103,28 +104,26 @@ class Checkpoints:
 
     def save_best(self, model: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """Write the weights of the best epoch as best.safetensors; its names are those of the model's state_dict."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in model.items()}
-        write_file(self.folder / "best.safetensors", save(arrays, {"counters": json.dumps(counters)}))
+        write_file(self.folder / "best.safetensors", pack(model, {"counters": json.dumps(counters)}))
 
 
 def read_checkpoint(path: Path) -> tuple[Saved, dict[str, str]]:
     """Return what a checkpoint holds and its header; LevshaError where it is damaged or none."""
-    metadata, arrays = read_safetensors(path)
+    metadata, tensors = read_tensors(path)
     if metadata.get("kind") != KIND:
         raise LevshaError(f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; a checkpoint ({KIND}) is needed.")
     recorded = metadata.pop("sha256", "")
-    if recorded != _digest(arrays, metadata):
+    if recorded != _digest(tensors, metadata):
         raise LevshaError(f"{path}: is damaged (its hash does not match its content).")
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     return Saved(tensors, json.loads(metadata["counters"]), path), metadata
 
 
-def _digest(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {type_name(tensor.dtype)} {tuple(tensor.shape)}".encode())
+        digest.update(raw_bytes(tensor).data)
     return digest.hexdigest()
 
 

@@ -20,16 +20,12 @@ def check_shapes(
     model: nn.Module, batches: ArrayBatches | StreamBatches, validation: Arrays | None, training: Training
 ) -> None:
     """Show the model two samples of each kind of data; LevshaError says what does not fit."""
-    samples = (
-        {"training": next(iter(batches.epoch(0)))[:2]}
-        if isinstance(batches, StreamBatches)
-        else {"training": _first(batches.data)}
-    )
+    samples = {"training": _drawn(batches) if isinstance(batches, StreamBatches) else _first(batches.data)}
     samples |= {"validation": _first(validation)} if validation else {}
     for label, (x, y) in samples.items():
         model.eval()
         try:
-            with torch.inference_mode():
+            with torch.no_grad():  # not inference_mode: what a model keeps of its first call must serve the training
                 output = model(x[:2])
         except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -42,6 +38,20 @@ def check_shapes(
             )
         check_target(training.loss, output[:1].expand(len(y), *output.shape[1:]) if len(y) > 2 else output, y)
         find_loss(training.loss).value(output, y[:2])
+
+
+def _drawn(batches: StreamBatches) -> tuple[Tensor, Tensor]:
+    """The first samples of a stream."""
+    try:
+        x, y, _ = next(iter(batches.epoch(0)))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise LevshaError(f"stream: draw fails ({error}); it must return two tensors, inputs and targets.") from error
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor) or len(x) != len(y):
+        kinds = ", ".join(f"{type(part).__name__} of {len(part)}" for part in (x, y))
+        raise LevshaError(
+            f"stream: draw returns {kinds}; it must return two tensors of one length, inputs and targets."
+        )
+    return x, y
 
 
 def _first(data: Arrays) -> tuple[Tensor, Tensor]:
@@ -58,13 +68,39 @@ def _first(data: Arrays) -> tuple[Tensor, Tensor]:
 
 
 def check_batch_norm(model: nn.Module, batches: ArrayBatches | StreamBatches) -> None:
-    """Raise LevshaError where a batch normalisation would meet a batch of one sample, which has no variance."""
-    norm = next((name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)), None)
-    if norm is not None and isinstance(batches, ArrayBatches) and len(batches.data) % batches.batch == 1:
+    """Raise LevshaError where a batch normalisation would meet one value a channel, which has no variance."""
+    if batches.smallest > 1:
+        return
+    norm = _norm_of_one_value(model, next(iter(batches.epoch(0)))[0][:1])
+    if norm is not None and isinstance(batches, ArrayBatches) and batches.batch > 1:
         raise LevshaError(
             f"--train.batch: is {batches.batch}; of {len(batches.data)} samples that leaves a last batch of one, which {norm}, a batch "
             "normalisation, cannot take. Give another batch size."
         )
+    if norm is not None:
+        raise LevshaError(
+            f"--train.batch: makes batches of one sample, in which {norm}, a batch normalisation, finds no variance; give batches of 2 samples or more."
+        )
+
+
+@torch.no_grad()
+def _norm_of_one_value(model: nn.Module, x: Tensor) -> str | None:
+    """The name of the first batch normalisation that sees one value a channel of one sample (1, ...): not that after a convolution."""
+    found: list[str] = []
+
+    def look(name: str, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].ndim > 1 and inputs[0].numel() == inputs[0].shape[1]:
+            found.append(name)
+
+    norms = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    hooks = [m.register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs)) for name, m in norms]
+    try:
+        if hooks:
+            model.eval()(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
 
 
 def check_watch(training: Training, watch: str, metrics: Collection[str], validated: bool) -> None:

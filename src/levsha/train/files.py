@@ -15,6 +15,7 @@ from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.store import read_safetensors, stable
 from levsha.train.mlp import Mlp
+from levsha.train.tensors import read_tensors
 
 KIND = "levsha-float-1"
 
@@ -47,11 +48,17 @@ def export_mlp(mlp: Mlp, path: Path, to: str) -> None:
 
 
 def export_state_dict(source: Path, path: Path, to: str) -> None:
-    """Write a state_dict that lies as safetensors as `pt` or `npz`."""
-    arrays = read_safetensors(source)[1]
+    """Write a state_dict that lies as safetensors as `pt` or `npz`; LevshaError where numpy has no such type."""
+    tensors = read_tensors(source)[1]
     buffer = io.BytesIO()
     if to == "pt":
-        torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, buffer)
+        torch.save(tensors, buffer)
     else:
-        np.savez(buffer, allow_pickle=False, **arrays)
+        try:
+            np.savez(buffer, allow_pickle=False, **{name: tensor.numpy() for name, tensor in tensors.items()})
+        except TypeError:
+            kinds = ", ".join(sorted({str(tensor.dtype) for tensor in tensors.values()}))
+            raise LevshaError(
+                f"{source}: holds {kinds}, which numpy has not; export it as pt, or train a float32 model."
+            ) from None
     write_file(path, buffer.getvalue())

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from levsha.files import remove_stale, write_file
-from levsha.store import stable
+from levsha.data.numbers import Numbers, as_tensor, raw_bytes
+from levsha.errors import LevshaError
+from levsha.files import remove_stale
 from levsha.train.autograd import AutogradStep
 from levsha.train.batch import ArrayBatches, Arrays, Stream, StreamBatches
 from levsha.train.chain import ChainStep, chain_of
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.checks import axes, check_batch_norm, check_shapes, check_watch, fingerprint
+from levsha.train.folder import CHECKPOINTS, LOG, MODEL, Plan, claim, deciding
 from levsha.train.log import MetricsLog
 from levsha.train.loop import Loop
 from levsha.train.losses import find_loss
@@ -29,8 +30,9 @@ from levsha.train.parallel import World, join_world
 from levsha.train.settings import Training
 from levsha.train.state import from_torch_optimizer, to_torch_optimizer
 from levsha.train.surroundings import Counters, Progress, Surroundings
+from levsha.train.weights import save_weights
 
-Pair = tuple[Tensor | np.ndarray, Tensor | np.ndarray]
+Pair = tuple[Numbers, Numbers]
 Metrics = Mapping[str, Callable[[Tensor, Tensor], float]]
 VALIDATION_ROWS = 4096  # outputs are computed for so many samples at a time
 
@@ -60,73 +62,92 @@ def fit(
     optimizer_state: Mapping[str, Any] | None = None,
     report: Callable[[Progress], None] | None = None,
     key: str = "",
+    replace: bool = False,
 ) -> Fitted:
     """Train a model in place and return it.
 
     model: stays on its device; data goes there, and several processes talk by gloo for a CPU, by NCCL for a GPU.
     data, validation: inputs (N, ...) and targets; memory-mapped arrays stay on the disk. metrics: name -> function of
     outputs and targets of the whole validation set. watch: which figure is best lowest (or highest, with `higher`). folder:
-    where checkpoints, metrics.jsonl and model.safetensors go; calling again with the same folder continues there.
+    where checkpoints, metrics.jsonl, model.safetensors and training.json go; calling again with the same folder continues
+    there, also for more epochs where the schedule does not depend on how many there are. replace: a folder that holds
+    another training (other settings, data, weights) is emptied of it and trained in anew, instead of an error.
     optimizer_state: a torch.optim state_dict to start from. key: anything else that decides how the training comes out.
-    Raises LevshaError for settings, shapes and values that cannot train.
+    Raises LevshaError for settings, shapes and values that cannot train, and for a folder that holds another training.
     """
     training = training or Training()
     training.check()
     with _process_as_found(training.threads):
         return _fit(
-            model, data, validation, training, folder, metrics or {}, watch, higher, optimizer_state, report, key
+            model,
+            data,
+            validation,
+            training,
+            folder,
+            metrics or {},
+            watch,
+            higher,
+            optimizer_state,
+            report,
+            key,
+            replace,
         )
 
 
 def _fit(
     model: nn.Module, data: Arrays | Pair | Stream, validation: Arrays | Pair | None, training: Training, folder: Path | str | None,
     metrics: Metrics, watch: str, higher: bool, optimizer_state: Mapping[str, Any] | None,
-    report: Callable[[Progress], None] | None, key: str,
+    report: Callable[[Progress], None] | None, key: str, replace: bool,
 ) -> Fitted:  # fmt: skip
     like = next(model.parameters(), torch.empty(0))
     world = join_world(str(like.device))
     batches, count = _batches(data, training, world, like)
-    held_out = _arrays(validation, like) if validation is not None else None
-    check_batch_norm(model, batches)
+    held_out = _arrays(validation, like, "validation") if validation is not None else None
     check_shapes(model, batches, held_out, training)
+    check_batch_norm(model, batches)
     check_watch(training, watch, metrics, held_out is not None)
     validate = (lambda: evaluate(model, held_out, training.loss, metrics)) if held_out else None
     around = Surroundings(validate=validate, watch=watch, higher=higher, report=report, world=world, samples=count)
     loop = Loop(step_for(model, training, world, axes(batches)), batches, training, around)
     from_torch_optimizer(loop, model, optimizer_state or {})
     if folder is not None:
-        _keep_in(Path(folder), loop, [key, str(model), *(fingerprint(d) for d in (batches, held_out))])
+        _keep_in(Path(folder), loop, model, key, [fingerprint(batches), fingerprint(held_out)], replace)
     counters = _run(loop, model)
     if folder is not None and world.rank == 0:
-        save_weights(model, Path(folder) / "model.safetensors")
+        save_weights(model, Path(folder) / MODEL)
     world.wait()
     best = counters.best_epoch if held_out and training.keep == "best" else counters.epoch
     return Fitted(model, counters.history, best, counters.seconds, to_torch_optimizer(loop, model))
 
 
-def _deciding(training: Training) -> dict[str, Any]:
-    """The settings that decide how a training comes out; another number of threads only gets a warning."""
-    return {name: value for name, value in asdict(training).items() if name not in ("threads", "checkpoint_seconds")}
-
-
-def _keep_in(folder: Path, loop: Loop, about: list[Any]) -> None:
-    """Let the training keep checkpoints and its log in a folder; about: what decides how it comes out, beside its start."""
-    remove_stale(folder)
+def _keep_in(folder: Path, loop: Loop, model: nn.Module, key: str, data: list[Any], replace: bool) -> None:
+    """Let the training keep checkpoints and its log in a folder; data: hashes of the training and the validation data."""
     around = loop.around
-    about = [*about, _deciding(loop.training), around.watch, around.higher, around.samples]
-    start = [*loop.step.tensors().values(), loop.optimizer.steps, *loop.optimizer.state.values()]
-    key = _hash(about, loop.flat.all, *start)
-    around.checkpoints = Checkpoints(folder / "checkpoints", key, loop.training.checkpoint_seconds)
-    around.log = MetricsLog(folder / "metrics.jsonl")
+    layers = re.sub(r" at 0x[0-9a-f]+", "", str(model))  # an address would be another one in every process
+    about = [key, layers, *data, deciding(loop.training), around.watch, around.higher, around.samples]
+    weights = [loop.flat.all, *loop.step.tensors().values()]
+    moments = [loop.optimizer.steps, *loop.optimizer.state.values()]
+    plan = Plan(
+        loop.training,
+        {
+            "key": key, "watch": around.watch, "higher": around.higher, "samples": around.samples, "data": data[0], "validation": data[1],
+            "model": layers, "weights": _hash([], *weights), "optimizer_state": _hash([], *moments),
+        },
+        _hash(about, *weights, *moments),
+    )  # fmt: skip
+    remove_stale(folder)
+    earlier = claim(folder, plan, replace) if around.world.rank == 0 else []
+    around.checkpoints = Checkpoints(folder / CHECKPOINTS, plan.hash, loop.training.checkpoint_seconds, earlier)
+    around.log = MetricsLog(folder / LOG)
 
 
 @contextmanager
 def _process_as_found(threads: int) -> Iterator[None]:
-    """Work with so many threads, and leave the process its own number of them and its random numbers."""
+    """Work with so many threads, with gradients wherever it is called, and leave the process its own number and random numbers."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
             yield
     finally:
         torch.set_num_threads(before)
@@ -154,26 +175,33 @@ def _batches(
 ) -> tuple[ArrayBatches | StreamBatches, int]:
     if isinstance(data, Stream):
         return StreamBatches(data, training, world.rank, world.size), data.steps_an_epoch * training.batch
-    arrays = _arrays(data, like)
+    arrays = _arrays(data, like, "data")
     return ArrayBatches(arrays, training, world.rank, world.size), len(arrays)
 
 
-def _arrays(data: Arrays | Pair, like: Tensor) -> Arrays:
+def _arrays(data: Arrays | Pair, like: Tensor, name: str) -> Arrays:
     """Data on the device and in the floating type of the model's parameters."""
-    return data if isinstance(data, Arrays) else Arrays(*data, device=str(like.device), dtype=like.dtype)
+    if isinstance(data, Arrays):
+        return data
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise LevshaError(
+            f"{name}: is {type(data).__name__}; give a pair (inputs, targets), Arrays(inputs, targets), or to train on a Stream."
+        )
+    return Arrays(*data, device=str(like.device), dtype=like.dtype)
 
 
 def _hash(about: list[Any], *start: Tensor) -> str:
     """start: the initial weights, which stand for the model's seed, buffers, frozen weights, and the optimizer's state."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
     for tensor in start:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(raw_bytes(tensor).data)
     return digest.hexdigest()
 
 
-@torch.inference_mode()
-def predict(model: nn.Module, x: Tensor) -> Tensor:
+@torch.no_grad()  # not inference_mode: what a model keeps of its first call must serve a training too
+def predict(model: nn.Module, x: Numbers) -> Tensor:
     """Return the model's outputs for inputs (N, ...), as it is used: without dropout."""
+    x = x if isinstance(x, Tensor) else as_tensor(x, "inputs").to(next(model.parameters(), torch.empty(0)))
     was, _ = model.training, model.eval()
     outputs = torch.cat([model(part) for part in x.split(VALIDATION_ROWS)])
     model.train(was)
@@ -181,16 +209,15 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def evaluate(model: nn.Module, data: Arrays, loss: str, metrics: Metrics) -> dict[str, float]:
-    """Return the mean loss and every metric of a model on held-out samples."""
+    """Return the mean loss and every metric of a model on held-out samples; those of 16-bit floats in 32 bits."""
     parts = torch.arange(len(data)).split(VALIDATION_ROWS)
     outputs, targets = zip(
         *((predict(model, data.x.take(part)), data.y.take(part).clone()) for part in parts), strict=True
     )
-    output, target = torch.cat(outputs).cpu(), torch.cat(targets).cpu()
+    output, target = (_wide(torch.cat(each).cpu()) for each in (outputs, targets))
     found = {"validation_loss": float(find_loss(loss).value(output, target))}
     return found | {name: float(metric(output, target)) for name, metric in metrics.items()}
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's state_dict as safetensors, in an order that is always the same."""
-    write_file(path, stable(save({name: t.contiguous().clone() for name, t in model.state_dict().items()})))
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from levsha.errors import LevshaError, warn
+from levsha.files import unwritable
 
 
 class MetricsLog:
@@ -52,9 +53,7 @@ class MetricsLog:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> LevshaError:
-        return LevshaError(
-            f"{self.path}: cannot be written ({error.strerror}); the last checkpoint is intact. Free some space and repeat the command."
-        )
+        return unwritable(self.path, error, "the last checkpoint")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ class Loop:
         if around.validate:
             self._judge(line[around.watch], c.epoch + 1)
         c.epoch, c.at, c.loss_sum, c.looks = c.epoch + 1, 0, 0.0, 0
-        c.stopped = c.epoch >= t.epochs or bool(t.patience and c.waited >= t.patience)
+        c.stopped = c.ended(t)
         c.seconds = time.monotonic() - self.started
         c.history.append(line)
         if around.log and around.world.rank == 0:
@@ -211,6 +211,7 @@ class Loop:
                 f"{saved.path}: is of another model or optimizer ({error}); train in another folder."
             ) from None
         self.counters = Counters(**saved.counters)
+        self.counters.stopped = self.counters.ended(self.training)  # a shorter training may have ended there
 
     def _counted(self) -> dict[str, Any]:
         """The counters; without the history where the log has it, which would make every checkpoint of a long training larger."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from levsha.train.flat import Flat
-from levsha.train.settings import Training
+from levsha.train.settings import OPTIMIZERS, Training
 
 ATEN = torch.ops.aten
 
 
 class Optimizer(ABC):
-    """An update rule and its moments; `state` has torch's own names, so that torch.optim can go on with it."""
+    """An update rule and its moments; `state` and `torch_settings` have torch's own names, so that torch.optim can go on with them."""
 
     names: ClassVar[tuple[str, ...]] = ()
 
@@ -41,6 +41,10 @@ class Optimizer(ABC):
     @abstractmethod
     def _update(self, rate: float) -> None: ...
 
+    @abstractmethod
+    def torch_settings(self) -> dict[str, Any]:
+        """Return what torch's optimizer of this name keeps in a group of parameters, beside lr and weight_decay."""
+
 
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015)."""
@@ -53,6 +57,11 @@ class Adam(Optimizer):
             [self.flat.all], [self.flat.grad], [mean], [square], [], [self.steps],
             lr=rate, beta1=t.beta1, beta2=t.beta2, weight_decay=0.0, eps=t.eps, amsgrad=False, maximize=False,
         )  # fmt: skip
+
+    def torch_settings(self) -> dict[str, Any]:
+        """Return them; see Optimizer."""
+        t = self.training
+        return {"betas": (t.beta1, t.beta2), "eps": t.eps, "amsgrad": False}
 
 
 class AdamW(Adam):
@@ -76,6 +85,10 @@ class Sgd(Optimizer):
             dampening=0.0, nesterov=t.nesterov, maximize=False, is_first_step=False,
         )  # fmt: skip
 
+    def torch_settings(self) -> dict[str, Any]:
+        """Return them; see Optimizer."""
+        return {"momentum": self.training.momentum, "dampening": 0.0, "nesterov": self.training.nesterov}
+
 
 class RmsProp(Optimizer):
     """RMSprop (Tieleman and Hinton 2012; centered: Graves 2013); torch has no fused one, so these are its few operations."""
@@ -98,8 +111,14 @@ class RmsProp(Optimizer):
         else:
             self.flat.all.addcdiv_(grad, scale, value=-rate)
 
+    def torch_settings(self) -> dict[str, Any]:
+        """Return them; see Optimizer."""
+        t = self.training
+        return {"momentum": t.momentum, "alpha": t.alpha, "eps": t.eps, "centered": t.centered}
+
 
 RULES: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": Sgd, "rmsprop": RmsProp}
+assert tuple(RULES) == tuple(OPTIMIZERS)
 
 
 def clip_gradient(grad: Tensor, training: Training) -> None:

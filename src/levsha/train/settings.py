@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +19,8 @@ LOSSES = ("mse", "cross_entropy", "bce", "bce_with_logits", "l1", "smooth_l1")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")
 SAMPLINGS = ("without_replacement", "with_replacement", "weighted")
 REDUCTIONS = ("mean", "sum", "none")
-CHOICES = {
-    "optimizer": tuple(OPTIMIZERS),
+CHOICES: dict[str, Collection[str]] = {
+    "optimizer": OPTIMIZERS,
     "loss": LOSSES,
     "schedule": SCHEDULES,
     "sampling": SAMPLINGS,
@@ -115,6 +116,15 @@ class Training:
                 raise LevshaError(f"--{where}.{name}: {self.optimizer} has none; it is a setting of {takes}.")
         if self.nesterov and not self.momentum:
             raise LevshaError(f"--{where}.nesterov: needs momentum; set --{where}.momentum, such as 0.9.")
+
+
+def begins_like_a_longer_one(training: Training) -> bool:
+    """Say whether the first epochs of a training are the same however many follow: the rate must not depend on how many.
+
+    >>> begins_like_a_longer_one(Training(schedule="step")), begins_like_a_longer_one(Training(schedule="cosine"))
+    (True, False)
+    """
+    return training.schedule in ("constant", "step") and not training.warmup
 
 
 def rate_factor(training: Training, done: int, total: int, steps_an_epoch: int) -> float:

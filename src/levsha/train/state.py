@@ -35,13 +35,7 @@ def to_torch_optimizer(loop: Loop, model: nn.Module) -> dict[str, Any]:
         | {moment: views[name].clone() for moment, views in moments.items()}
         for index, name in enumerate(names)
     }
-    shared: dict[str, Any] = {"lr": t.rate}
-    if t.optimizer in ("adam", "adamw"):
-        shared |= {"betas": (t.beta1, t.beta2), "eps": t.eps, "amsgrad": False}
-    elif t.optimizer == "rmsprop":
-        shared |= {"momentum": t.momentum, "alpha": t.alpha, "eps": t.eps, "centered": t.centered}
-    else:
-        shared |= {"momentum": t.momentum, "dampening": 0.0, "nesterov": t.nesterov}
+    shared = {"lr": t.rate} | loop.optimizer.torch_settings()
     return {"state": state, "param_groups": _param_groups(groups, shared, t.weight_decay if flat.weight_count else 0.0)}
 
 
@@ -65,6 +59,7 @@ def from_torch_optimizer(loop: Loop, model: nn.Module, state_dict: Mapping[str, 
         raise LevshaError(
             f"optimizer_state: is of parameters {found}; the model trains 0 to {len(names) - 1}: give torch.optim just these."
         )
+    moments = {"step", *loop.optimizer.state}
     try:
         for moment, tensor in loop.optimizer.state.items():
             views = loop.flat.split(tensor)
@@ -72,6 +67,10 @@ def from_torch_optimizer(loop: Loop, model: nn.Module, state_dict: Mapping[str, 
                 if state[index][moment].shape != views[name].shape:  # copy_ would broadcast it
                     raise RuntimeError(f"{moment} of parameter {index}, {name}, has another shape")
                 views[name].copy_(state[index][moment])
+        for index, found in state.items():
+            unused = [name for name, value in found.items() if value is not None and name not in moments]
+            if unused:  # dropped in silence, the training would go on as another one
+                raise RuntimeError(f"{', '.join(unused)} of parameter {index} would not be used")
         if state and "step" in state[0]:
             loop.optimizer.steps.fill_(float(state[0]["step"]))
     except (KeyError, AttributeError, RuntimeError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.log import MetricsLog
 from levsha.train.parallel import ALONE, World
+from levsha.train.settings import Training
 
 
 @dataclass
@@ -26,6 +27,10 @@ class Counters:
     log_bytes: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def ended(self, training: Training) -> bool:
+        """Say whether a training of these settings ends here."""
+        return self.epoch >= training.epochs or bool(training.patience and self.waited >= training.patience)
 
 
 @dataclass(frozen=True)

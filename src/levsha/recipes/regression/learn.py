@@ -51,7 +51,7 @@ def train_net(settings: Regression, prepared: Prepared, variant: str, say: Say |
     try:
         fitted = fit(
             model, prepared.pair(prepared.train), prepared.pair(prepared.validation), settings.train.resolved(table), folder=folder,
-            metrics=metrics_of(prepared), report=report, key=f"{table.digest} {prepared.seed}",
+            metrics=metrics_of(prepared), report=report, key=f"{table.digest} {prepared.seed}", replace=True,
         )  # fmt: skip
     except LevshaError as error:
         raise LevshaError(f"split-{prepared.seed} {variant}: {error}") from None
