@@ -45,9 +45,7 @@ def arrays_hash(arrays: dict[str, np.ndarray]) -> str:
 def outputs_hash(graph: Graph) -> str:
     """Return a hash of the graph's outputs for fixed random inputs."""
     rng = np.random.default_rng(7)
-    inputs = {
-        name: rng.integers(v.lo, v.hi, (VECTORS, *v.shape), endpoint=True) for name, v in graph.inputs.items()
-    }
+    inputs = {name: rng.integers(v.lo, v.hi, (VECTORS, *v.shape), endpoint=True) for name, v in graph.inputs.items()}
     values = interpret(graph, inputs)
     return arrays_hash({name: values[name] for name in graph.outputs})
 

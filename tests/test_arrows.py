@@ -16,7 +16,9 @@ RANK = {  # a module may import those of a smaller or equal rank
 }  # fmt: skip
 MAY_IMPORT_TORCH = {"train", "lower", "recipes", "search"}
 MAY_IMPORT_TORCH_FILES = {"data/rows.py", "data/sampling.py", "export/pt.py"}
-CHIP_WORDS = re.compile(r"atmega|(?<![a-z])avr|(?<![a-z])uno(?![a-z])|(?<![a-z])mega|simavr|gpior|progmem|pgm_read", re.IGNORECASE)
+CHIP_WORDS = re.compile(
+    r"atmega|(?<![a-z])avr|(?<![a-z])uno(?![a-z])|(?<![a-z])mega|simavr|gpior|progmem|pgm_read", re.IGNORECASE
+)
 NAMES_A_CHIP = {"targets"}
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -71,13 +73,18 @@ def test_files_and_functions_stay_readable() -> None:
 def test_no_circles() -> None:
     """Every module can be imported first, in a process of its own is too slow: the graph of imports that run at import has no circle."""
     graph = {}
-    names = {str(p.relative_to(SOURCE.parent).with_suffix("")).replace("/", ".").removesuffix(".__init__"): p for p in MODULES}
+    names = {
+        str(p.relative_to(SOURCE.parent).with_suffix("")).replace("/", ".").removesuffix(".__init__"): p
+        for p in MODULES
+    }
     for name, path in names.items():
         top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
         found = {a.name for node in top if isinstance(node, ast.Import) for a in node.names}
         for node in top:
             if isinstance(node, ast.ImportFrom) and node.module:
-                found |= {f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in names else node.module for a in node.names}
+                found |= {
+                    f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in names else node.module for a in node.names
+                }
         graph[name] = {other for other in found if other in names and other != name}
     done: set[str] = set()
 

@@ -128,7 +128,10 @@ def test_bad_flags(words: list[str], said: str, data: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fly"], "command 'fly': unknown; there are run, train, chat, ask, predict, check, explain, export, targets, formats"),
+        (
+            ["fly"],
+            "command 'fly': unknown; there are run, train, chat, ask, predict, check, explain, export, targets, formats",
+        ),
         (["run", "chess"], "recipe 'chess': unknown; there are tinychat, regression"),
         (["targets", "x"], "takes no arguments"),
         (["check"], "The folder of a run. (required)"),
@@ -428,7 +431,9 @@ def test_a_firmware_of_another_net_never_answers(
     shutil.rmtree(firmware / "pruned-two_bit")
     shutil.copytree(firmware / "pruned-binary", firmware / "pruned-two_bit")
     for words in (["check", str(out), "--vectors", "9"], ["chat", str(out), "--target", "uno", "--say", "x"]):
-        assert "is the firmware of another net than the one in this run" in refused([*words, "--variant", "pruned-two_bit"], capsys)
+        assert "is the firmware of another net than the one in this run" in refused(
+            [*words, "--variant", "pruned-two_bit"], capsys
+        )
     (firmware / "pruned-two_bit" / "firmware.json").unlink()
     assert "make it with levsha run tinychat" in refused(["check", str(out), "--variant", "pruned-two_bit"], capsys)
 
@@ -468,7 +473,11 @@ def test_a_mismatch_is_reported_with_status_1(
 
 
 def test_what_was_read_is_shown_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [f"open the {i} door|OPEN {i % 3}" for i in range(40)] + ["close it\tSHUT", "# a house", "no bar <b>here</b>"]
+    lines = [f"open the {i} door|OPEN {i % 3}" for i in range(40)] + [
+        "close it\tSHUT",
+        "# a house",
+        "no bar <b>here</b>",
+    ]
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
     words = run_words(tmp_path / "pairs.txt", tmp_path / "out", "--target", "host")
     assert main([*words[: words.index("--variants")], "--target", "host", "--variants", "baseline"]) == 0

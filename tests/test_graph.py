@@ -150,7 +150,9 @@ def random_graphs(draw: st.DrawFn) -> Graph:
     return Graph(inputs, tuple(graph_ops))
 
 
-def run_in_place(op: Any, graph: Graph, arena: np.ndarray, offset: dict[str, int], inputs: dict[str, np.ndarray]) -> None:
+def run_in_place(
+    op: Any, graph: Graph, arena: np.ndarray, offset: dict[str, int], inputs: dict[str, np.ndarray]
+) -> None:
     """Compute an op in the arena as its C does: an elementwise op one element after the other, any other at once."""
 
     def place(name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from levsha.applications.chat import graph_predictor
 from levsha.data.pairs import (
     Pairs,
     context_of,
@@ -23,13 +24,12 @@ from levsha.data.pairs import (
     typed_query,
 )
 from levsha.data.reading import Reading, survey
+from levsha.data.z80ai import read_z80ai
 from levsha.errors import LevshaError
 from levsha.evidence.metrics import accuracy, sample_logits
-from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS, read_z80ai
-from levsha.recipes.tinychat.predict import graph_predictor
-from levsha.recipes.tinychat.recipe import read_data
+from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS, z80ai_graph
+from levsha.recipes.tinychat.recipe import RECIPE
 from levsha.recipes.tinychat.settings import TinyChat
-from levsha.recipes.tinychat.story import pairs_text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "tinychat"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the reference data is not on this machine")
@@ -191,7 +191,8 @@ no_bar = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="|\
 def test_pairs_that_were_written_are_read_again(written: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         first = read_pairs(write(Path(folder), GOOD + "".join(f"{q}|{r}\n" for q, r in written)))
-        again = read_pairs(write(Path(folder), pairs_text(first)))
+        RECIPE.keep(first, Path(folder))
+        again = read_pairs(Path(folder) / "pairs.txt")
     assert (again.queries, again.responses) == (first.queries, first.responses)
     assert again.unique_queries == first.unique_queries and again.reading.used == again.reading.lines
 
@@ -310,7 +311,7 @@ def test_the_line_of_a_bad_byte_is_counted_as_lines_are(tmp_path: Path) -> None:
 
 
 def corpus() -> Pairs:
-    return read_data(TinyChat())
+    return RECIPE.read(TinyChat())
 
 
 def test_the_corpus_is_as_large_as_promised() -> None:
@@ -347,8 +348,8 @@ def test_reference_data_has_the_reference_counts() -> None:
 @needs_shared
 def test_the_net_of_z80ai_reaches_what_it_is_known_to_reach() -> None:
     pairs = read_pairs(SHARED / "training-data.txt.gz")
-    graph, charset = read_z80ai(SHARED / "model.npz")
+    given = read_z80ai(SHARED / "model.npz", 256)
     samples = make_samples(pairs)
-    logits = sample_logits(graph_predictor(graph), pairs, samples, np.arange(len(samples.target_N)))
-    assert charset == pairs.charset
+    logits = sample_logits(graph_predictor(z80ai_graph(given)), pairs, samples, np.arange(len(samples.target_N)))
+    assert given.charset == pairs.charset
     assert round(accuracy(logits, samples.target_N), 1) == 79.6

@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from levsha.applications import Sensor
+from levsha.data.table_file import keep_table, kept_table
 from levsha.data.tables import Table, load_table
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.evidence.regression import r_squared
 from levsha.recipes.regression import explain
 from levsha.recipes.regression.integer import lower_net
-from levsha.recipes.regression.kept import keep_table, kept_table
 from levsha.recipes.regression.learn import integer_answer, score, train_net
 from levsha.recipes.regression.net import Prepared, build_mlp, parameters
+from levsha.recipes.regression.recipe import RECIPE
 from levsha.recipes.regression.settings import ACTIVATIONS, Regression, TableTraining
-from levsha.recipes.regression.ship import check_vectors
-from levsha.run import Run
+from levsha.run import Net
 from levsha.targets import TARGETS
 from levsha.train.fit import predict
 
@@ -37,8 +38,9 @@ def test_every_activation_becomes_exact_integers(activation: str, data: str, tmp
     )
     prepared = Prepared(table, 0)
     model = train_net(settings, prepared, "sensor").model
-    graph, units = lower_net(model, prepared)  # type: ignore[arg-type]
-    vectors = check_vectors(table, units, 200, seed=1)
+    lowered, meaning = lower_net(model, prepared)  # type: ignore[arg-type]
+    graph = lowered.graph
+    vectors = RECIPE.vectors(table, Net(graph, meaning, Sensor(meaning), "test"), 200, seed=1)
     for target in TARGETS.values():
         (tmp_path / target.name).mkdir()
         outcome = compare(graph, target.run(graph, vectors, tmp_path / target.name), vectors)
@@ -46,7 +48,7 @@ def test_every_activation_becomes_exact_integers(activation: str, data: str, tmp
     x = table.x_NI[prepared.test]
     inputs = prepared.inputs(prepared.test)
     by_float = score(prepared, prepared.test, prepared.real(model(inputs).detach()))
-    by_integer = score(prepared, prepared.test, integer_answer(graph, units, x))
+    by_integer = score(prepared, prepared.test, integer_answer(graph, meaning, x))
     figure, floor, loss = ("r2", 0.45, 0.06) if data == "gravity" else ("accuracy", 85, 4)
     assert by_float[figure] > floor and by_integer[figure] > by_float[figure] - loss
 
@@ -66,10 +68,11 @@ def test_inputs_far_from_zero_lose_nothing_as_integers(tmp_path: Path) -> None:
     prepared = Prepared(Table("own", "A table.", x, y, names, ("",) * 5, ("y",), ""), 0)
     training = TableTraining(epochs=60, batch=32, rate=1e-2)
     model = train_net(Regression(out=tmp_path, train=training, sensor_hidden=(16,)), prepared, "sensor").model
-    graph, units = lower_net(model, prepared)  # type: ignore[arg-type]
+    lowered, meaning = lower_net(model, prepared)  # type: ignore[arg-type]
+    graph = lowered.graph
     target = prepared.table.y_NO[prepared.test]
     by_float = r_squared(target, prepared.real(predict(model, prepared.inputs(prepared.test))))
-    by_integer = r_squared(target, integer_answer(graph, units, x[prepared.test]))
+    by_integer = r_squared(target, integer_answer(graph, meaning, x[prepared.test]))
     assert by_float > 0.9 and by_integer > by_float - 0.03
 
 
@@ -90,7 +93,7 @@ def test_the_kept_table_is_the_table(tmp_path: Path) -> None:
     for name in ("gravity", "digits", "diabetes"):
         table = load_table(name, samples=50, noise=1.0, seed=3)
         keep_table(table, tmp_path)
-        kept = kept_table(Run(tmp_path))
+        kept = kept_table(tmp_path)
         assert kept.digest == table.digest and kept.features == table.features and kept.image == table.image
 
 

@@ -15,13 +15,13 @@ from levsha.evidence.check import compare
 from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Value
-from levsha.ops import Argmax, Dense, Lookup, Requantize
 from levsha.meaning import Meaning, Quantity
+from levsha.ops import Argmax, Dense, Lookup, Requantize
 from levsha.targets import TARGETS, Firmware, Outcome
 
 UNO = TARGETS["uno"]
 APART = [(-500, 1023), (0, 1), (7, 300)]  # readings of different ranges
-NAMES = Meaning("Three readings.", {"readings": (Quantity("sun", "W"), Quantity("door"), Quantity("odd \"*/\\ name"))})
+NAMES = Meaning("Three readings.", {"readings": (Quantity("sun", "W"), Quantity("door"), Quantity('odd "*/\\ name'))})
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
 CHIP = ["-mmcu=atmega328p", "-DF_CPU=16000000L", "-DARDUINO=10607", "-DARDUINO_AVR_UNO", "-DARDUINO_ARCH_AVR", "-Os"]
 LO, HI = -500, 1023
@@ -39,7 +39,10 @@ def requantize(name: str, source: str, reach: int, size: int, rng: np.random.Gen
 
 
 def sensor_graph(
-    seed: int, sizes: tuple[int, int, int] = (3, 5, 2), readings: tuple[int, int] = (LO, HI), ranges: list[tuple[int, int]] | None = None
+    seed: int,
+    sizes: tuple[int, int, int] = (3, 5, 2),
+    readings: tuple[int, int] = (LO, HI),
+    ranges: list[tuple[int, int]] | None = None,
 ) -> Graph:
     """Readings to int8, dense, a curve from a table, dense, and outputs of int16."""
     rng, grid = np.random.default_rng(seed), FORMATS["int8"].grid
@@ -262,7 +265,9 @@ def test_files_a_user_takes_away(firmware: Firmware, tmp_path: Path) -> None:
 
 
 def test_no_float_no_malloc_no_text_in_sram(firmware: Firmware) -> None:
-    names = subprocess.run(["avr-nm", str(firmware.built_image)], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(
+        ["avr-nm", str(firmware.built_image)], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"malloc", "free", "__mulsf3", "__addsf3", "__divsf3", "printf", "__do_copy_data"} & set(names)
 
 

@@ -11,13 +11,13 @@ from safetensors.numpy import load_file, save_file
 
 from levsha.applications import Chat
 from levsha.errors import LevshaError
-from levsha.interpret import interpret
-from levsha.ir import Graph
-from levsha.store import graph_hash, load_graph, save_graph
 from levsha.export import writer
 from levsha.export.base import Floats, Source
+from levsha.interpret import interpret
+from levsha.ir import Graph
 from levsha.meaning import Meaning, Quantity
 from levsha.run import Net
+from levsha.store import graph_hash, load_graph, save_graph
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.mlp import estimate_norm, init_mlp
 from tests.nets import small_chat_graph
@@ -123,7 +123,10 @@ def test_json_export_is_the_whole_net() -> None:
     fc2 = next(op for op in net["ops"] if op["name"] == "fc2")
     want = next(op for op in graph.ops if op.name == "fc2")
     np.testing.assert_array_equal(fc2["weight_OI"], want.weight_OI)  # type: ignore[attr-defined]
-    assert [i["name"] for i in net["inputs"]] == ["query", "context"] and [o["name"] for o in net["outputs"]] == ["logits", "next"]
+    assert [i["name"] for i in net["inputs"]] == ["query", "context"] and [o["name"] for o in net["outputs"]] == [
+        "logits",
+        "next",
+    ]
 
 
 def test_float_nets_go_out_to_torch_and_numpy(tmp_path: Path) -> None:
@@ -138,5 +141,7 @@ def test_float_nets_go_out_to_torch_and_numpy(tmp_path: Path) -> None:
     found = torch.load(tmp_path / "out-m.pt", weights_only=True)
     arrays = dict(np.load(tmp_path / "out-m.npz", allow_pickle=False))
     assert json.loads(found["about"]) == json.loads(str(arrays.pop("about"))) == {"unit": "µm"}
-    assert set(found["state_dict"]) == set(arrays) == set(mlp.tensors()) == set(load_file(tmp_path / "out-m.safetensors"))
+    assert (
+        set(found["state_dict"]) == set(arrays) == set(mlp.tensors()) == set(load_file(tmp_path / "out-m.safetensors"))
+    )
     np.testing.assert_array_equal(found["state_dict"]["fc1.weight"].numpy(), arrays["fc1.weight"])

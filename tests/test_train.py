@@ -12,12 +12,12 @@ from levsha.data.pairs import split_samples
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS
 from levsha.interpret import interpret
+from levsha.lower.diagnose import run_integers
 from levsha.recipes.tinychat.chain import Chain
-from levsha.recipes.tinychat.net import INPUT_TOTAL, build_graph
+from levsha.recipes.tinychat.integer import counts_of, lower_chat
 from levsha.recipes.tinychat.recipe import RECIPE, check_vectors
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
-from levsha.recipes.tinychat.settings import TinyChat, sum_bits_of, top_of
-from levsha.train.lower import fake_quantised_forward, lower_mlp
+from levsha.recipes.tinychat.settings import TinyChat, top_of
 from levsha.train.mlp import EPSILON, Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune
 from levsha.train.norm_step import NormStep, train
 from levsha.train.schedule import Schedule
@@ -146,24 +146,22 @@ def corpus() -> Corpus:
 
 @pytest.mark.parametrize("hidden", [(24,), (20, 12), (40, 24, 16)])
 @pytest.mark.parametrize("weights", FORMATS)
-def test_fake_quantised_equals_interpreter(weights: str, hidden: tuple[int, ...], corpus: Corpus) -> None:
+def test_the_lowered_net_is_the_one_that_was_trained(weights: str, hidden: tuple[int, ...], corpus: Corpus) -> None:
     """Every format, trained for a moment so that scales, signs and dead neurons are those of real nets."""
     train_index, _ = split_samples(corpus.samples, "queries", 0)
     grid = FORMATS[weights]
-    top, sum_bits = top_of(grid), sum_bits_of(grid)
-    quantisation = Quantisation(grid, top)
+    quantisation = Quantisation(grid, top_of(grid))
     x = corpus.inputs(train_index)
     mlp = init_mlp([256, *hidden, len(corpus.pairs.charset)], 0)
     few = train_index[:4000]
     batches = ChatBatches(corpus, few, QueryTable(corpus, few, 1, False, 0), Schedule(), 0.5, 0)
     mlp = calibrate(estimate_norm(mlp, x), x, quantisation.top, 99.9)
     mlp = estimate_norm(train(mlp, batches, Schedule(epochs=2, rate=1e-2), quantisation)[0], x, quantisation)
-    layers = lower_mlp(mlp, quantisation, x, INPUT_TOTAL, sum_bits)
-    graph = build_graph(layers, FORMATS[weights], corpus.pairs.charset, sum_bits)
-    values = interpret(graph, check_vectors(corpus.pairs, corpus.samples, 500, 0))
+    lowered = lower_chat(mlp, grid, x, corpus.pairs.charset)
+    values = interpret(lowered.graph, check_vectors(corpus.pairs, corpus.samples, 500, 0))
     counts = np.concatenate([values["query_counts"], values["context_counts"]], 1)
-    logits = fake_quantised_forward(layers, torch.from_numpy(counts).float())
-    np.testing.assert_array_equal(logits.numpy().astype(np.int64), values["logits"])
+    logits = run_integers(lowered, counts_of(values)) / lowered.layers[-1].integer.step
+    np.testing.assert_array_equal(np.rint(logits).astype(np.int64), values["logits"])
     float_logits = forward(mlp, torch.from_numpy(counts).float(), quantisation)[-1].numpy()
     agree = (float_logits.argmax(1) == values["choice"][:, 0])[::2].mean()  # the real half of the vectors
     assert agree > 0.9, "the integers are not the net that was trained"

@@ -167,7 +167,9 @@ def test_a_net_that_is_too_large_is_measured_and_refused(tmp_path: Path, need) -
 
 
 def test_no_float_no_malloc_no_libm(firmware: Firmware) -> None:
-    names = subprocess.run(["avr-nm", str(firmware.built_image)], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(
+        ["avr-nm", str(firmware.built_image)], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"malloc", "free", "__mulsf3", "__addsf3", "__divsf3", "__floatsisf", "exp", "printf"} & set(names)
 
 
@@ -239,7 +241,9 @@ def test_sketch_compiles_against_the_real_arduino_core(firmware: Firmware, graph
         .split()
     )
     flash = int(sizes[0]) + int(sizes[1])
-    assert firmware.sizes.flash_bytes and flash < firmware.sizes.flash_bytes + 600, "what fits as firmware must not grow much as a sketch"
+    assert firmware.sizes.flash_bytes and flash < firmware.sizes.flash_bytes + 600, (
+        "what fits as firmware must not grow much as a sketch"
+    )
 
 
 def test_golden_c_of_a_tiny_graph() -> None:

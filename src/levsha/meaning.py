@@ -27,7 +27,9 @@ class Quantity:
         ('depth in units of 0.01 m after 100 is taken away', 'door in units of 1')
         """
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name} in units of {self.step:g}{unit}" + (f" after {self.zero:g} is taken away" if self.zero else "")
+        return f"{self.name} in units of {self.step:g}{unit}" + (
+            f" after {self.zero:g} is taken away" if self.zero else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Meaning:
     def zeros_and_steps(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return zero and step of each element of a value."""
         if name not in self.quantities:
-            raise LevshaError(f"{name!r}: nothing is known of its units; there are {', '.join(self.quantities) or 'none'}.")
+            raise LevshaError(
+                f"{name!r}: nothing is known of its units; there are {', '.join(self.quantities) or 'none'}."
+            )
         quantities = self.quantities[name]
         return np.array([q.zero for q in quantities]), np.array([q.step for q in quantities])
 
@@ -69,7 +73,10 @@ class Meaning:
         found = [self.about] if self.about else []
         for name, quantities in self.quantities.items():
             found += [f"{name}:", *(f"  {k}. {quantity.describe()}" for k, quantity in enumerate(quantities, 1))]
-        named = (f"{name}: {', '.join(f'{k} {text}' for k, text in enumerate(names))}" for name, names in self.classes.items())
+        named = (
+            f"{name}: {', '.join(f'{k} {text}' for k, text in enumerate(names))}"
+            for name, names in self.classes.items()
+        )
         return [*found, *named]
 
     def to_json(self) -> dict[str, Any]:

@@ -22,7 +22,9 @@ def to_readings(net: Net, x_NI: np.ndarray, where: Sequence[str]) -> np.ndarray:
     zero_I, step_I = net.meaning.zeros_and_steps(READINGS)
     integer_NI = np.rint((x_NI - zero_I) / step_I)
     for n, i in np.argwhere((integer_NI < value.lows) | (integer_NI > value.highs))[:1]:
-        low, high = (zero_I[i] + step_I[i] * np.broadcast_to(ends, value.shape)[i] for ends in (value.lows, value.highs))
+        low, high = (
+            zero_I[i] + step_I[i] * np.broadcast_to(ends, value.shape)[i] for ends in (value.lows, value.highs)
+        )
         unit = f" {quantities[i].unit}" if quantities[i].unit else ""
         raise LevshaError(
             f"{where[n]}: {quantities[i].name} is {x_NI[n, i]:g}; the net takes {low:g} to {high:g}{unit}: it was trained on nothing beyond."
@@ -37,7 +39,9 @@ def in_words(net: Net, said: str) -> str:
         return said
     texts = [text for text in _real_texts(net, np.array([[int(word) for word in said.split()]]))[0]]
     quantities = net.meaning.quantities[output]
-    return ", ".join(f"{q.name}: {text}{f' {q.unit}' if q.unit else ''}" for q, text in zip(quantities, texts, strict=True))
+    return ", ".join(
+        f"{q.name}: {text}{f' {q.unit}' if q.unit else ''}" for q, text in zip(quantities, texts, strict=True)
+    )
 
 
 def answers(net: Net, results_NO: np.ndarray) -> tuple[list[str], list[list[str]]]:

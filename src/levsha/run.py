@@ -36,7 +36,11 @@ class Net:
 
     def save(self, path: Path, about: dict[str, Any]) -> str:
         """Write the net as one file, and return its hash; about: what else to keep beside it."""
-        whole = about | {"title": self.title, "meaning": self.meaning.to_json(), "application": self.application.to_json()}
+        whole = about | {
+            "title": self.title,
+            "meaning": self.meaning.to_json(),
+            "application": self.application.to_json(),
+        }
         return save_graph(self.graph, path, whole)
 
     @classmethod
@@ -48,7 +52,12 @@ class Net:
                 f"{path}: was made by an older Levsha and says nothing of what its integers mean; make it anew with levsha run."
             )
         meaning = Meaning.from_json(about["meaning"])
-        return cls(graph, meaning, APPLICATIONS[about["application"]["name"]].from_json(about["application"], meaning), about["title"])
+        return cls(
+            graph,
+            meaning,
+            APPLICATIONS[about["application"]["name"]].from_json(about["application"], meaning),
+            about["title"],
+        )
 
 
 class Run:

@@ -17,7 +17,11 @@ class Bare(Application):
     def header(self, graph: Graph) -> str:
         runs = []
         for stage, name in enumerate(graph.inputs):
-            runs += [f"    LEVSHA_MARK(MARK_STARTS + {stage});", f"    net_run_{name}();", f"    LEVSHA_MARK(MARK_ENDS + {stage});"]
+            runs += [
+                f"    LEVSHA_MARK(MARK_STARTS + {stage});",
+                f"    net_run_{name}();",
+                f"    LEVSHA_MARK(MARK_ENDS + {stage});",
+            ]
         return "\n".join(["static void bare_turn(void)", "{", *runs, "}", ""])
 
     def wake(self, graph: Graph) -> str:

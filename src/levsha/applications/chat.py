@@ -46,7 +46,9 @@ class Chat(Application):
                 f"chat: the graph reads {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}; a chat reads 'query' and 'context' and gives 'next'."
             )
         settings = f"#define CHAT_CUT_FROM {QUERY_CUT}\n#define CHAT_ANSWER_BYTES {RESPONSE_BYTES}\n"
-        fold = files("levsha.applications").joinpath("fold.h").read_text() + "#define CHAT_FOLDS\n" if self.folds else ""
+        fold = (
+            files("levsha.applications").joinpath("fold.h").read_text() + "#define CHAT_FOLDS\n" if self.folds else ""
+        )
         return settings + fold + self.text()
 
     def wake(self, graph: Graph) -> str:
@@ -66,7 +68,9 @@ def charset_of(graph: Graph) -> bytes:
     """Return the bytes that a chat net can say, by class, the end mark last; LevshaError where it ends in no table of them."""
     last = graph.ops[-1]
     if not isinstance(last, Lookup):
-        raise LevshaError(f"chat: the graph ends in {last.name} ({type(last).__name__}); a chat ends in a table of characters.")
+        raise LevshaError(
+            f"chat: the graph ends in {last.name} ({type(last).__name__}); a chat ends in a table of characters."
+        )
     return bytes(int(byte) for byte in last.table)
 
 

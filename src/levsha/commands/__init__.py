@@ -24,7 +24,9 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("predict RUN", "answer a whole table of readings, by interpreter or chip", "predict"),
     "check": Command("check RUN", "compare the chip with the interpreter, vector by vector", "check"),
     "explain": Command("explain RUN", "draw what the outputs of a regression depend on", "explain"),
-    "export": Command("export RUN", "write a net for use elsewhere: C, an Arduino library, JSON, numpy, torch", "export"),
+    "export": Command(
+        "export RUN", "write a net for use elsewhere: C, an Arduino library, JSON, numpy, torch", "export"
+    ),
     "targets": Command("targets", "the chips, and which of their tools are on this machine", "targets"),
     "formats": Command("formats", "the weight formats", "formats"),
 }

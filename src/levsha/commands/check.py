@@ -50,7 +50,9 @@ def main(command: str, words: list[str]) -> int:
             net = run.net(name)
             vectors = recipe.vectors(data, net, asked.vectors, asked.seed)
             row, path = check_again(net, target, vectors, run, name, asked.seed)
-        screen.print(f"{name} on {target.name}: {row.mismatches} mismatches in {row.vectors} vectors  ({path})", highlight=False)
+        screen.print(
+            f"{name} on {target.name}: {row.mismatches} mismatches in {row.vectors} vectors  ({path})", highlight=False
+        )
         if row.mismatches:
             screen.print(f"  first op that differs: {row.first_difference}; {row.example}", highlight=False)
             status = 1

@@ -48,7 +48,9 @@ def main(command: str, words: list[str]) -> int:
     readings_NI = to_readings(net, x_NI, [f"{asked.data}: line {line}" for line in lines])
     results = _run(run, name, net, readings_NI, asked.target)
     write_file(asked.out, _table(net, lines, results))
-    print(f"{asked.out}: {len(lines)} answers by {f'the firmware on {asked.target}' if asked.target else 'the interpreter'}")
+    print(
+        f"{asked.out}: {len(lines)} answers by {f'the firmware on {asked.target}' if asked.target else 'the interpreter'}"
+    )
     return 0
 
 

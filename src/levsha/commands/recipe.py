@@ -14,7 +14,13 @@ def main(command: str, words: list[str]) -> int:
     """Run a recipe, or its training alone; return the exit status."""
     if not words or words[0] in ("-h", "--help"):
         lines = [f"  {name:<12} {about}" for name, about in RECIPES.items()]
-        usage = [f"usage: levsha {command} RECIPE [FLAGS]", "", *lines, "", f"levsha {command} RECIPE --help explains every flag."]
+        usage = [
+            f"usage: levsha {command} RECIPE [FLAGS]",
+            "",
+            *lines,
+            "",
+            f"levsha {command} RECIPE --help explains every flag.",
+        ]
         print("\n".join(usage))
         return 0
     recipe = find_recipe(words[0])

@@ -19,7 +19,48 @@ from levsha.ir import SIGIL, Code, Constant, Graph, Op, c_name
 from levsha.meaning import Meaning
 
 C_WORDS = set(
-    ["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "class", "new", "delete", "template", "this", "using"]
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "class",
+        "new",
+        "delete",
+        "template",
+        "this",
+        "using",
+    ]
 )
 
 
@@ -68,7 +109,11 @@ class CText:
 
 
 def emit_c(
-    graph: Graph, title: str, style: Style | None = None, meaning: Meaning | None = None, tests: Mapping[str, np.ndarray] | None = None
+    graph: Graph,
+    title: str,
+    style: Style | None = None,
+    meaning: Meaning | None = None,
+    tests: Mapping[str, np.ndarray] | None = None,
 ) -> CText:
     """Return the C of a graph: constants, kernels, and one function PREFIX_run_INPUT per input.
 

@@ -11,7 +11,9 @@ from typing import ClassVar, NamedTuple
 
 from levsha.ir import Code, Graph, Op, Value
 
-NONZERO = 0.44  # share of activations that are not zero, where nothing better is known: what the chat's hidden layers have
+NONZERO = (
+    0.44  # share of activations that are not zero, where nothing better is known: what the chat's hidden layers have
+)
 
 
 class Cost(NamedTuple):

@@ -157,7 +157,10 @@ def _declarations(graph: Graph, names: Names) -> str:
         after = f"; then call {names.prefix}_run_{then[0]}" if then else ""
         lines += [f"/* Computes what depends on {name}{after}. */", f"void {names.function(f'run_{name}')};"]
     lines += ["/* Computes everything from the inputs. */", f"void {names.function('run')};"]
-    lines += [f"#ifdef {names.upper}_SELF_TEST", "/* Returns 0 where every built-in vector gives what the interpreter gave, else 1 + the number of the first that does not. */"]
+    lines += [
+        f"#ifdef {names.upper}_SELF_TEST",
+        "/* Returns 0 where every built-in vector gives what the interpreter gave, else 1 + the number of the first that does not. */",
+    ]
     return "\n".join([*lines, f"int {names.function('self_test')};", "#endif", ""])
 
 
@@ -205,7 +208,9 @@ def self_test(graph: Graph, names: Names, tests: Mapping[str, np.ndarray]) -> st
     values = interpret(graph, tests)
     count = len(next(iter(tests.values())))
     arrays = [_test_array(name, graph.values[name], values[name]) for name in (*graph.inputs, *graph.outputs)]
-    puts = [f"        for (i = 0; i < {v.size}; ++i) {names.member(n)}[i] = {_read(n, v)};" for n, v in graph.inputs.items()]
+    puts = [
+        f"        for (i = 0; i < {v.size}; ++i) {names.member(n)}[i] = {_read(n, v)};" for n, v in graph.inputs.items()
+    ]
     checks = [
         f"        for (i = 0; i < {graph.values[n].size}; ++i)\n            if ({names.call(n)}[i] != {_read(n, graph.values[n])}) return k + 1;"
         for n in graph.outputs

@@ -36,7 +36,9 @@ def _in_pools(graph: Graph) -> Plan:
     offset: dict[str, int] = {}
     start = 0
     for c_type in sorted(types, key=lambda name: (-types[name], name)):
-        spans = _placed(graph, lambda value, c_type=c_type: value.c_type == c_type, lambda old, new: old.c_type == new.c_type)
+        spans = _placed(
+            graph, lambda value, c_type=c_type: value.c_type == c_type, lambda old, new: old.c_type == new.c_type
+        )
         offset |= {name: start + low for name, (low, _) in spans.items()}
         start += max(end for _, end in spans.values())
     return Plan({op.name: offset[op.name] for op in graph.ops}, start)
@@ -46,7 +48,9 @@ def _plan(spans: dict[str, Span]) -> Plan:
     return Plan({name: start for name, (start, _) in spans.items()}, max(end for _, end in spans.values()))
 
 
-def _placed(graph: Graph, belongs: Callable[[Value], bool], may_reuse: Callable[[Value, Value], bool]) -> dict[str, Span]:
+def _placed(
+    graph: Graph, belongs: Callable[[Value], bool], may_reuse: Callable[[Value, Value], bool]
+) -> dict[str, Span]:
     """Place the values that belong, first fit in order of birth; an elementwise op may write over a dying input where may_reuse says so."""
     order = [op for stage in graph.stages for op in stage]
     born = {op.name: time for time, op in enumerate(order)}

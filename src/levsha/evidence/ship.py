@@ -89,7 +89,9 @@ def ship(net: Net, target: Target, trial: Trial, run: Run, name: str, seed: int,
     return row
 
 
-def check_again(net: Net, target: Target, vectors: dict[str, np.ndarray], run: Run, name: str, seed: int) -> tuple[Row, Path]:
+def check_again(
+    net: Net, target: Target, vectors: dict[str, np.ndarray], run: Run, name: str, seed: int
+) -> tuple[Row, Path]:
     """Compare a saved net with a target on new vectors, the saved firmware where the target has one; return the row and its certificate."""
     row = Row(target.name, graph_hash(net.graph))
     firmware = target.firmware(net.graph, net.application, net.title, net.meaning)
@@ -121,7 +123,11 @@ def write_certificate(out: Path, name: str, graph: Graph, target: Target, row: R
 
 def _still_there(run: Run, name: str, target: Target, row: dict[str, Any]) -> bool:
     """Say whether the certificate and the firmware of a kept row are where they were written, and those that were measured."""
-    if row["mismatches"] is not None and row["fits"] is not False and not certificate_path(run.folder, name, target).exists():
+    if (
+        row["mismatches"] is not None
+        and row["fits"] is not False
+        and not certificate_path(run.folder, name, target).exists()
+    ):
         return False
     if not row["firmware_sha256"]:
         return not (run.folder / "firmware" / name).exists() or target.flash_bytes is None
@@ -162,7 +168,10 @@ class _Shipping:
 
     def remove_older(self) -> None:
         """An earlier net's firmware and certificates must not stay, least of all if this one cannot be built or does not fit."""
-        if self.target.flash_bytes is not None or read_kept(self.folder / MANIFEST).get("net_sha256") != self.blank.net_sha256:
+        if (
+            self.target.flash_bytes is not None
+            or read_kept(self.folder / MANIFEST).get("net_sha256") != self.blank.net_sha256
+        ):
             shutil.rmtree(self.folder, ignore_errors=True)
         for path in (self.out / "certificates").glob(f"{self.name}-*.json"):
             if read_kept(path).get("net_sha256") != self.blank.net_sha256:
@@ -206,9 +215,13 @@ class _Shipping:
         for line, said in zip(self.trial.lines, typed.answers, strict=True):
             want = firmware.application.expected(graph, line)
             if said != want:
-                raise LevshaError(f"{self.target.name}: to {line[:60]!r} the chip says {said!r}, the interpreter {want!r}. {fault}")
+                raise LevshaError(
+                    f"{self.target.name}: to {line[:60]!r} the chip says {said!r}, the interpreter {want!r}. {fault}"
+                )
         if typed.outcome and (wrong := compare(graph, typed.outcome)).mismatches:
-            raise LevshaError(f"{self.target.name}: the conversation differs from the interpreter: {wrong.example}. {fault}")
+            raise LevshaError(
+                f"{self.target.name}: the conversation differs from the interpreter: {wrong.example}. {fault}"
+            )
 
     def _with_stack(self, row: Row, firmware: Firmware, outcome: Outcome | None) -> Row:
         if outcome is None or outcome.stack_bytes is None or firmware.sizes.static_bytes is None:

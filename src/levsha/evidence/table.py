@@ -10,7 +10,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 UNKNOWN = "–"
-LABELS = {"end_mark": "always the end mark", "nearest_15": "15 nearest", "linear": "least squares"}  # of trivial predictors
+LABELS = {
+    "end_mark": "always the end mark",
+    "nearest_15": "15 nearest",
+    "linear": "least squares",
+}  # of trivial predictors
 Cells = Mapping[str, Any]
 
 
@@ -48,7 +52,11 @@ def _grouped(value: int | None) -> str:
 def _times(row: Cells) -> str:
     if "ms" not in row:
         return ""
-    return " ".join(f"{row['ms'][key]:.{1 if row['ms']['mean'] >= 10 else 2}f}" for key in ("min", "mean", "max")) if row["ms"] else UNKNOWN
+    return (
+        " ".join(f"{row['ms'][key]:.{1 if row['ms']['mean'] >= 10 else 2}f}" for key in ("min", "mean", "max"))
+        if row["ms"]
+        else UNKNOWN
+    )
 
 
 def _fits(row: Cells) -> str:
@@ -75,7 +83,9 @@ def chip_columns(unit: str) -> tuple[Column, ...]:
 
 def rows_of(results: Mapping[str, Any]) -> list[Cells]:
     """Return the rows of a table: the variants, then the reference predictors, their names in brackets."""
-    references = [{"name": f"({LABELS.get(name, name.replace('_', ' '))})", **r} for name, r in results["references"].items()]
+    references = [
+        {"name": f"({LABELS.get(name, name.replace('_', ' '))})", **r} for name, r in results["references"].items()
+    ]
     return [*results["variants"], *references]
 
 
@@ -83,13 +93,18 @@ def rich_tables(results: Mapping[str, Any], columns: Sequence[Column], width: in
     """Return the table for a terminal of so many columns of text: whole, or in two halves, each with the names."""
     rows = rows_of(results)
     cells = [[column.cell(row) for column in columns] for row in rows]
-    needs = sum(max(len(c) for c in (*column.title.split("\n"), *(line[k] for line in cells))) + 1 for k, column in enumerate(columns))
+    needs = sum(
+        max(len(c) for c in (*column.title.split("\n"), *(line[k] for line in cells))) + 1
+        for k, column in enumerate(columns)
+    )
     middle = next((k for k, column in enumerate(columns) if column.title.startswith("para-")), len(columns) // 2)
     parts = [range(len(columns))] if needs <= width else [range(middle), (0, *range(middle, len(columns)))]
     return [_rich_table(results, columns, cells, part) for part in parts]
 
 
-def _rich_table(results: Mapping[str, Any], columns: Sequence[Column], cells: list[list[str]], part: Sequence[int]) -> Table:
+def _rich_table(
+    results: Mapping[str, Any], columns: Sequence[Column], cells: list[list[str]], part: Sequence[int]
+) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for k in part:
         table.add_column(columns[k].title, justify="left" if k == 0 else "right", no_wrap=True)
@@ -116,7 +131,9 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         if v.get("note"):
             found.setdefault(v["note"], []).append(v["name"])
         if v.get("mismatches"):
-            found.setdefault(f"MISMATCH, first in {v.get('first_difference')}: {v.get('example')}", []).append(v["name"])
+            found.setdefault(f"MISMATCH, first in {v.get('first_difference')}: {v.get('example')}", []).append(
+                v["name"]
+            )
     return [f"{', '.join(names)}: {note}" for note, names in found.items()]
 
 

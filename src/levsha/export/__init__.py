@@ -34,6 +34,6 @@ def find_export(name: str) -> Export:
     return EXPORTS[name]
 
 
-def writer(name: str):  # noqa: ANN201 (a function Source -> files by name)
+def writer(name: str):
     """Return the function that makes the files of an export."""
     return importlib.import_module(f"levsha.export.{find_export(name).module}").write

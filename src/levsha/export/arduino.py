@@ -34,7 +34,11 @@ def _example(name: str, net: Net, instance: bool) -> str:
     output, state = net.graph.outputs[0], "" if instance else "&net"
     member = f"{name}_instance.{first}" if instance else f"net.{first}"
     low, high = int(value.lows.ravel()[0]), int(value.highs.ravel()[0])
-    own = "" if instance else f"static {name}_state net;   // the net's memory: {value.size} inputs and what it computes with\n"
+    own = (
+        ""
+        if instance
+        else f"static {name}_state net;   // the net's memory: {value.size} inputs and what it computes with\n"
+    )
     return f"""/* {net.title}: puts what pin A0 reads into the first input and prints the first output.
    What each input means, its unit and its range stand at the top of {name}.h. */
 #include <{name}.h>

@@ -1,7 +1,7 @@
 """The weight formats, one a file; this list is the only place that names them all."""
 
 from levsha.errors import LevshaError
-from levsha.formats.base import Format
+from levsha.formats.base import Format, loss_verdict
 from levsha.formats.binary import Binary
 from levsha.formats.int4 import Int4
 from levsha.formats.int8 import Int8
@@ -18,4 +18,4 @@ def find_format(name: str) -> Format:
     return FORMATS[name]
 
 
-__all__ = ["FORMATS", "Format", "find_format"]
+__all__ = ["FORMATS", "Format", "find_format", "loss_verdict"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Format(ABC):
     expected_loss: ClassVar[tuple[float, float]]
     """What the format is expected to cost, in points of accuracy and in R2: what nets of 1 000 to 50 000 weights lost in this project's runs."""
     block: ClassVar[int]  # outputs a kernel keeps in registers: whole bytes, one input at a time
+    expected_loss: ClassVar[tuple[float, float]]
+    """Points of accuracy, and R2, that the format is expected to cost a net: what nets of 1 000 to 50 000 weights lost in this project's own runs."""
 
     @property
     def grid(self) -> np.ndarray:
@@ -65,6 +67,22 @@ class Format(ABC):
         sum_type: unsigned (16 bits or more, of which 16 count) or uint32_t, the type of the sums. narrow: `a` is a uint8_t
         and 16 bits of the sums count, so that a product of two bytes is enough.
         """
+
+
+def loss_verdict(
+    source: float, variant: float, weights: Format, kind: Literal["accuracy", "r2"], margin: float = 0.0
+) -> bool:
+    """Say whether a variant lost no more than its format is expected to cost.
+
+    source, variant: the metric of the net it comes from and its own; accuracy in per cent. margin: what chance may add, such as
+    two standard errors of the test set, in the same units.
+
+    >>> from levsha.formats import FORMATS
+    >>> loss_verdict(0.994, 0.985, FORMATS["int8"], "r2"), loss_verdict(0.994, -0.016, FORMATS["int8"], "r2")
+    (True, False)
+    """
+    points, r2 = weights.expected_loss
+    return source - variant <= (points if kind == "accuracy" else r2) + margin
 
 
 def bit_fields(width: int) -> np.ndarray:

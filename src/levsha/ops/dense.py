@@ -13,7 +13,9 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 
-ARRAY_BYTES = 32_767  # compilers with a 16-bit int refuse larger arrays: the weights of larger layers are emitted in parts
+ARRAY_BYTES = (
+    32_767  # compilers with a 16-bit int refuse larger arrays: the weights of larger layers are emitted in parts
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +91,9 @@ class Dense(Op):
         block, kernel = f"{name}block{32 if sum_type == 'uint32_t' else 16}", name + out.c_type[:-2]
         functions = {
             block: _c_block(block, self.format, x[0].c_place, sum_type),
-            kernel: _c_kernel(kernel, block, self.format, x[0].c_place, out, sum_type, c_index(max(self.weight_OI.shape))),
+            kernel: _c_kernel(
+                kernel, block, self.format, x[0].c_place, out, sum_type, c_index(max(self.weight_OI.shape))
+            ),
         }
         return self.in_parts(kernel, self.format.block, self.packed(), functions)
 

@@ -41,9 +41,7 @@ class Lookup(Op):
         """The output's type is the table's: its cast makes a byte read from program memory signed again."""
         y, source, table = c_name(self.name), c_name(self.inputs[0]), f"{self.name}_table"
         read = "$I16" if out.c_type == "int16_t" else "$U8"
-        call = (
-            f"for ({c_index(out.size)} i = 0; i < {out.size}; ++i) {y}[i] = ({out.c_type}){read}(${table} + {source}[i]);"
-        )
+        call = f"for ({c_index(out.size)} i = 0; i < {out.size}; ++i) {y}[i] = ({out.c_type}){read}(${table} + {source}[i]);"
         return Code(call, {table: Constant(self._entries().c_type, self.table)})
 
     @classmethod

@@ -65,9 +65,7 @@ class NgramCounts(Op):
         y, text = c_name(self.name), c_name(self.inputs[0])
         kernel = f"ngram_counts_{out.c_type[:-2]}_{self.buckets}"
         clear = f"for (uint16_t i = 0; i < {out.size}; ++i) {y}[i] = 0;"
-        calls = [
-            f"${kernel}({text}, {x[0].size}, {self.pad}, {n}, {self.position_seed}, {y});" for n in self.sizes
-        ]
+        calls = [f"${kernel}({text}, {x[0].size}, {self.pad}, {n}, {self.position_seed}, {y});" for n in self.sizes]
         return Code("\n".join([clear, *calls]), functions={kernel: self._function(kernel, out)})
 
     def _function(self, name: str, out: Value) -> str:

@@ -77,7 +77,9 @@ class Requantize(Op):
         if not (0 <= self.shift <= deepest <= MOST_SHIFT and 0 <= self.bias_shift <= MOST_SHIFT):
             raise LevshaError(f"shift is {deepest} and bias_shift {self.bias_shift}; both must be 0 to {MOST_SHIFT}.")
         if not 0 <= self.pre_shift <= 16 or self._widths.min() < 0:
-            raise LevshaError(f"pre_shift is {self.pre_shift}, the least extra shift {self._widths.min()}; 0 to 16 and 0 or more are allowed.")
+            raise LevshaError(
+                f"pre_shift is {self.pre_shift}, the least extra shift {self._widths.min()}; 0 to 16 and 0 or more are allowed."
+            )
 
     def _reach(self, x: Value) -> np.ndarray:
         """The largest magnitude on the way to each channel's output; also that of the sum itself before it is shifted."""
@@ -107,9 +109,7 @@ class Requantize(Op):
         return Code(call, constants, {kernel: self._function(kernel, kinds, out, x[0], c_index(channels))})
 
     def _kernel(self, out: Value, x: Value) -> str:
-        scalars = [
-            f"{label[0]}{int(a[0])}".replace("-", "m") for label, a in self._tables.items() if a.size == 1
-        ]
+        scalars = [f"{label[0]}{int(a[0])}".replace("-", "m") for label, a in self._tables.items() if a.size == 1]
         settings = f"{self.bias_shift}_{self.shift}_{self.rounding}_{self.lo}_{self.hi}".replace("-", "m")
         pre = [f"p{self.pre_shift}"] if self.pre_shift else []
         extra = ["extra"] if self.extra_O is not None else []
@@ -118,7 +118,9 @@ class Requantize(Op):
     def _function(self, name: str, kinds: dict[str, str], out: Value, x: Value, index: str) -> str:
         parameters = "".join(f", const {kind} *{label[0]}" for label, kind in kinds.items())
         m, b, e = (
-            f"{'$U8' if label == 'extra' else '$I16'}({label[0]}++)" if label in kinds else f"{int(self._tables.get(label, np.zeros(1))[0])}"
+            f"{'$U8' if label == 'extra' else '$I16'}({label[0]}++)"
+            if label in kinds
+            else f"{int(self._tables.get(label, np.zeros(1))[0])}"
             for label in ("multiplier", "bias", "extra")
         )
         sums = f"(int32_t)*x++ * {m}"
@@ -127,7 +129,11 @@ class Requantize(Op):
         added = f"(int32_t){b} * {1 << self.bias_shift} + {self.rounding}"
         adds = [f"v += {added};", f"v >>= {self.shift};"]
         if self.extra_O is not None:
-            adds = [f"const uint8_t k = (uint8_t){e};", f"v += ({added}) * ((int32_t)1 << k);", f"v >>= {self.shift} + k;"]
+            adds = [
+                f"const uint8_t k = (uint8_t){e};",
+                f"v += ({added}) * ((int32_t)1 << k);",
+                f"v >>= {self.shift} + k;",
+            ]
         clips = [
             f"if (v {sign} {end}) v = {end};" for sign, end in (("<", self.lo), (">", self.hi)) if abs(end) < INT32_MAX
         ]

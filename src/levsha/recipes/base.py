@@ -53,6 +53,10 @@ class RunSettings:
             check_range("loss-margin", self.loss_margin, 0, 100)
         find_target(self.target)
 
+    def margin(self, kind: str) -> float:
+        """Return what a variant may lose beyond what its format is expected to cost; kind: accuracy or r2."""
+        return MARGINS[kind] if self.loss_margin is None else self.loss_margin
+
     @property
     def seeds(self) -> range:
         """The seeds of all splits."""

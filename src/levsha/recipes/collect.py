@@ -7,8 +7,8 @@ from statistics import mean
 from typing import Any
 
 from levsha.evidence.ship import Row
-from levsha.formats.expected import is_collapse, points
-from levsha.recipes.base import MARGINS, Recipe, RunSettings
+from levsha.formats import loss_verdict
+from levsha.recipes.base import Recipe, RunSettings
 from levsha.recipes.variant import Variant
 from levsha.run import FORMAT
 
@@ -56,7 +56,12 @@ def _figures(
 
 
 def _variant(
-    recipe: Recipe, settings: RunSettings, data: Any, variant: Variant, trained: Mapping[str, Any], rows: Mapping[str, Row]
+    recipe: Recipe,
+    settings: RunSettings,
+    data: Any,
+    variant: Variant,
+    trained: Mapping[str, Any],
+    rows: Mapping[str, Row],
 ) -> dict[str, Any]:
     first = trained[f"{recipe.shipped}-{settings.seed}"][variant.name]
     found: dict[str, Any] = {"name": variant.name, "format": variant.format.name if variant.format else "float32"}
@@ -69,16 +74,20 @@ def _variant(
 def _judge(recipe: Recipe, settings: RunSettings, data: Any, found: dict[str, Any], trained: Mapping[str, Any]) -> None:
     """Say of each integer variant that is much worse than its float source so, with the layer and the cause where they are known."""
     (key, kind), by_name = recipe.judged_by(data), {v["name"]: v for v in found["variants"]}
-    margin = MARGINS[kind] if settings.loss_margin is None else settings.loss_margin
+    first = trained[f"{recipe.shipped}-{settings.seed}"]
     for variant in recipe.variants(settings):
-        if not variant.format:
-            continue
-        source = by_name.get(variant.source.name) or _figures(recipe, settings, data, trained, (variant.source.name,))
+        if not variant.format or variant.source.name not in first:
+            continue  # float itself, or given as integers
+        source = _figures(recipe, settings, data, trained, (variant.source.name,))[key]
         here = by_name[variant.name]
-        if not is_collapse(source[key], here[key], variant.format, kind, margin):
+        if loss_verdict(source, here[key], variant.format, kind, settings.margin(kind)):
             continue
-        cause = trained[f"{recipe.shipped}-{settings.seed}"][variant.name].get("finding") or "no single layer explains it"
+        cause = first[variant.name].get("finding") or "no single layer explains it"
         here["collapse"] = (
-            f"{points(here[key], kind)} where its float source has {points(source[key], kind)}: more is lost than {variant.format.name} "
-            f"is expected to cost; {cause}"
+            f"{_in_words(here[key], kind)} where its float source has {_in_words(source, kind)}: more is lost than {variant.format.name} "
+            f"is expected to cost. {cause}"
         )
+
+
+def _in_words(figure: float, kind: str) -> str:
+    return f"{figure:.1f} %" if kind == "accuracy" else f"R2 {figure:.3f}"

@@ -30,7 +30,9 @@ def run_recipe(recipe: Recipe, settings: RunSettings, console: Console, only_tra
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     instead = recipe.instead(settings)
     if together and instead:
-        raise LevshaError("--compare: trains with one optimizer after the other in one process; start it without torchrun.")
+        raise LevshaError(
+            "--compare: trains with one optimizer after the other in one process; start it without torchrun."
+        )
     data = recipe.read(settings)
     recipe.check(settings, data)
     run = Run(settings.out)
@@ -38,7 +40,11 @@ def run_recipe(recipe: Recipe, settings: RunSettings, console: Console, only_tra
     if instead:
         instead(settings, data, console)
         return 0
-    return _together(recipe, settings, data, console, only_train) if together else _run(recipe, settings, data, console, only_train)
+    return (
+        _together(recipe, settings, data, console, only_train)
+        if together
+        else _run(recipe, settings, data, console, only_train)
+    )
 
 
 def _together(recipe: Recipe, settings: RunSettings, data: Any, console: Console, only_train: bool) -> int:
@@ -53,7 +59,9 @@ def _together(recipe: Recipe, settings: RunSettings, data: Any, console: Console
         leave_world()
 
 
-def _run(recipe: Recipe, settings: RunSettings, data: Any, console: Console, only_train: bool, rank: int = 0, size: int = 1) -> int:
+def _run(
+    recipe: Recipe, settings: RunSettings, data: Any, console: Console, only_train: bool, rank: int = 0, size: int = 1
+) -> int:
     jobs = [recipe.job(settings, data, kind, seed) for kind, seed in recipe.splits(settings)]
     if rank:
         run_here(jobs, console)
@@ -145,7 +153,10 @@ def show(recipe: Recipe, settings: RunSettings, found: Mapping[str, Any], consol
         console.print(f"  {line}", style="red", highlight=False, markup=False)
     console.print(f"\n{found['summary']}\n", highlight=False, markup=False)
     pictures = ", ".join(f"{name}.png" for name in recipe.pictures)
-    console.print(f"Everything is in {settings.out}: results.json, report.md, {pictures}, nets, firmware, certificates.", highlight=False)
+    console.print(
+        f"Everything is in {settings.out}: results.json, report.md, {pictures}, nets, firmware, certificates.",
+        highlight=False,
+    )
     for line in recipe.next_steps(settings, found):
         console.print(line, highlight=False, markup=False)
 

@@ -17,4 +17,17 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-__all__ = ["ARDUINO", "DEFAULT_TARGET", "TARGETS", "Answer", "Conversation", "Firmware", "Outcome", "Target", "Tool", "Typed", "find_image", "find_target"]
+__all__ = [
+    "ARDUINO",
+    "DEFAULT_TARGET",
+    "TARGETS",
+    "Answer",
+    "Conversation",
+    "Firmware",
+    "Outcome",
+    "Target",
+    "Tool",
+    "Typed",
+    "find_image",
+    "find_target",
+]

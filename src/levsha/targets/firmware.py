@@ -160,7 +160,11 @@ def find_image(folder: Path, graph: Graph, again: str) -> Path:
     if not about or not path.is_file():
         raise LevshaError(f"{folder}: there is no firmware with a manifest ({MANIFEST}) in it; make it with {again}.")
     if hashlib.sha256(path.read_bytes()).hexdigest() != about.get("image_sha256"):
-        raise LevshaError(f"{path}: is not the image that was built (its hash differs from {MANIFEST}); make it anew with {again}.")
+        raise LevshaError(
+            f"{path}: is not the image that was built (its hash differs from {MANIFEST}); make it anew with {again}."
+        )
     if about.get("net_sha256") != graph_hash(graph):
-        raise LevshaError(f"{path}: is the firmware of another net than the one in this run; make it anew with {again}.")
+        raise LevshaError(
+            f"{path}: is the firmware of another net than the one in this run; make it anew with {again}."
+        )
     return path

@@ -87,7 +87,9 @@ class Host(Target):
     chip = "this machine"
     tools = (Tool("gcc", "gcc"),)
 
-    def firmware(self, graph: Graph, application: Application, title: str, meaning: Meaning | None = None) -> HostFirmware:
+    def firmware(
+        self, graph: Graph, application: Application, title: str, meaning: Meaning | None = None
+    ) -> HostFirmware:
         sources = {
             "net.h": self.net_text(graph, title, meaning),
             "mark.h": mark_header(),
@@ -99,7 +101,10 @@ class Host(Target):
 
 def _main(graph: Graph, application: Application, title: str) -> str:
     reads = [f"fread(net_instance.{name}, sizeof net_instance.{name}, 1, stdin) == 1" for name in graph.inputs]
-    writes = [f"        fwrite(net_{name}(), sizeof net_{name}()[0], {graph.values[name].size}, stdout);" for name in graph.outputs]
+    writes = [
+        f"        fwrite(net_{name}(), sizeof net_{name}()[0], {graph.values[name].size}, stdout);"
+        for name in graph.outputs
+    ]
     return f"""/* {title}, on this machine: lines on standard input, or with an argument vectors */
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,19 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from levsha.applications.sensor import READINGS, Sensor
 from levsha.data.tables import Table
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, warn
 from levsha.evidence.regression import r_squared, rmse, score_classes, score_numbers
 from levsha.evidence.trivial import trivial_predictions
+from levsha.formats import loss_verdict
 from levsha.interpret import interpret
-from levsha.ir import constant_bytes
+from levsha.ir import Graph, constant_bytes
+from levsha.lower import Lowered, diagnose
+from levsha.meaning import Meaning
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.net import Prepared, build_mlp, parameters
+from levsha.recipes.regression.readings import to_readings
 from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression
 from levsha.run import Net
 from levsha.train.fit import Fitted, Metrics, fit, predict
@@ -46,7 +51,7 @@ def metrics_of(prepared: Prepared) -> Metrics:
 def train_net(settings: Regression, prepared: Prepared, variant: str, say: Say | None = None) -> Fitted:
     """Train a net, or go on where it was; a finished one is read."""
     table, folder = prepared.table, folder_of(settings.out, "split", prepared.seed, "training") / variant
-    model = build_mlp(widths(settings, table, variant), settings.activation, prepared.seed)
+    model = build_mlp(widths(settings, table, variant), settings.activation, prepared.seed, prepared.constant_I)
     report = (lambda progress: say(variant, progress)) if say else None
     try:
         fitted = fit(
@@ -68,7 +73,12 @@ def train_split(settings: Regression, table: Table, seed: int, say: Say) -> dict
     for name in ("baseline", SENSOR.name):
         fitted = train_net(settings, prepared, name, say)
         size = parameters(fitted.model)
-        about = {"parameters": size, "weight_bytes": 4 * size, "best_epoch": fitted.best_epoch, "history": fitted.history}
+        about = {
+            "parameters": size,
+            "weight_bytes": 4 * size,
+            "best_epoch": fitted.best_epoch,
+            "history": fitted.history,
+        }
         found[name] = about | _scores(prepared, lambda x, m=fitted.model: _real(prepared, m, x))
         answers[name] = _real(prepared, fitted.model, table.x_NI[prepared.test])
     if writes:
@@ -119,16 +129,33 @@ def _lowered(
     net = Net(lowered.graph, meaning, Sensor(meaning), f"regression {INTEGER.name}: {prepared.table.name}")
     folder = folder_of(settings.out, "split", prepared.seed, "training")
     digest = net.save(folder / f"{INTEGER.name}.net.safetensors", {"recipe": "regression", "variant": INTEGER.name})
-    scores = _scores(prepared, lambda x: integer_answer(net, x))
-    found = {"net_sha256": digest, "weight_bytes": constant_bytes(net.graph), "findings": lowered.findings, **scores}
-    return found, integer_answer(net, prepared.table.x_NI[prepared.test])
+    scores = _scores(prepared, lambda x: integer_answer(net.graph, meaning, x))
+    for finding in lowered.findings:
+        warn(f"split-{prepared.seed} {INTEGER.name}: {finding}")
+    found = {"net_sha256": digest, "weight_bytes": constant_bytes(net.graph), **scores}
+    found |= _finding(settings, prepared, lowered, source, scores)
+    return found, integer_answer(net.graph, meaning, prepared.table.x_NI[prepared.test])
 
 
-def integer_answer(net: Net, x_NI: np.ndarray) -> np.ndarray:
+def _finding(
+    settings: Regression, prepared: Prepared, lowered: Lowered, source: dict[str, Any], scores: dict[str, float]
+) -> dict[str, str]:
+    """Which layer and what cause cost most, where the integer net is much worse than its float source."""
+    kind = "accuracy" if prepared.table.is_classes else "r2"
+    key, weights = f"test_{kind}", INTEGER.format
+    assert weights
+    if loss_verdict(source[key], scores[key], weights, kind, settings.margin(kind)):
+        return {}
+    x = {READINGS: torch.from_numpy(prepared.table.x_NI[prepared.test])}
+    found = diagnose(lowered, x, lambda output: score(prepared, prepared.test, output)[kind], kind.replace("r2", "R2"))
+    return {"finding": found.sentence} if found else {}
+
+
+def integer_answer(graph: Graph, meaning: Meaning, x_NI: np.ndarray) -> np.ndarray:
     """Return what the integer net makes of inputs in their units: targets in theirs (N, O), or labels (N,)."""
-    value, output = net.graph.inputs[READINGS], net.graph.outputs[0]
-    values = interpret(net.graph, {READINGS: net.meaning.to_integers(READINGS, x_NI).clip(value.lows, value.highs)})
-    return values[output][:, 0] if output in net.meaning.classes else net.meaning.to_real(output, values[output])
+    output = graph.outputs[0]
+    values = interpret(graph, {READINGS: to_readings(graph, meaning, x_NI)})
+    return values[output][:, 0] if output in meaning.classes else meaning.to_real(output, values[output])
 
 
 def _scatter(prepared: Prepared, answers: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -143,7 +170,8 @@ def load_net(settings: Regression, prepared: Prepared, variant: str) -> nn.Seque
     """Return a trained net of the run; LevshaError where it is missing, damaged or another one."""
     from safetensors.torch import load_file
 
-    model = build_mlp(widths(settings, prepared.table, variant), settings.activation, prepared.seed)
+    shape = widths(settings, prepared.table, variant)
+    model = build_mlp(shape, settings.activation, prepared.seed, prepared.constant_I)
     path = folder_of(settings.out, "split", prepared.seed, "training") / variant / "model.safetensors"
     try:
         model.load_state_dict(load_file(path))

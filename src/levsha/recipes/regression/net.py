@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from levsha.data.tables import Table, split_table
+from levsha.errors import LevshaError
+
+SMALLEST_SPREAD = 1e-290  # of a column: below, its steps would no longer be normal float64 numbers
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -21,17 +25,26 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_mlp(widths: Sequence[int], activation: str, seed: int) -> nn.Sequential:
+def build_mlp(widths: Sequence[int], activation: str, seed: int, constant_I: np.ndarray | None = None) -> nn.Sequential:
     """Return a multilayer perceptron: linear layers with an activation between them; the last one's outputs are logits, not probabilities.
 
-    widths: inputs, hidden layers, outputs. The initial weights are torch's own, drawn with `seed`.
+    widths: inputs, hidden layers, outputs. The initial weights are torch's own, drawn with `seed`. constant_I: which inputs are
+    constant, as booleans; those that `Prepared` makes of them are 0. Their weights are 0 and stay so in training, the others
+    are drawn as if they were not there: what says nothing has no influence.
 
     >>> parameters(build_mlp([784, 512, 256, 128, 32, 10], "relu", 0))
     570602
     """
+    live_I = np.ones(widths[0], bool) if constant_I is None or constant_I.all() else ~constant_I
+    drawn = [int(live_I.sum()), *widths[1:]]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), ACTIVATIONS[activation]())]
+        layers = [layer for a, b in pairwise(drawn) for layer in (nn.Linear(a, b), ACTIVATIONS[activation]())]
+    first = layers[0]
+    if not live_I.all() and isinstance(first, nn.Linear):
+        weight_OI = torch.zeros(widths[1], widths[0])
+        weight_OI[:, torch.from_numpy(live_I)] = first.weight.detach()
+        first.in_features, first.weight = widths[0], nn.Parameter(weight_OI)
     return nn.Sequential(*layers[:-1])
 
 
@@ -42,21 +55,26 @@ def parameters(model: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Scale:
-    """What is subtracted and what it is divided by: means and standard deviations of the training samples."""
+    """What is subtracted and what it is divided by: means and standard deviations of the training samples, 1 where they are constant."""
 
     x_mean_I: np.ndarray
     x_std_I: np.ndarray
     y_mean_O: np.ndarray
     y_std_O: np.ndarray
+    constant_I: np.ndarray
 
 
 class Prepared:
-    """A table split in three and standardised by its training part."""
+    """A table split in three and standardised by its training part.
+
+    constant_I: which inputs are the same in every training sample, as booleans: they say nothing.
+    """
 
     def __init__(self, table: Table, seed: int) -> None:
         self.table, self.seed = table, seed
         self.train, self.validation, self.test = split_table(len(table.x_NI), seed)
         self.scale = _scale(table, self.train)
+        self.constant_I = self.scale.constant_I
 
     @property
     def outputs(self) -> int:
@@ -68,8 +86,9 @@ class Prepared:
         return self.standardise(self.table.x_NI[index])
 
     def standardise(self, x_NI: np.ndarray) -> Tensor:
-        """Return inputs as the net wants them."""
-        return torch.from_numpy((x_NI - self.scale.x_mean_I) / self.scale.x_std_I).float()
+        """Return inputs as the net wants them; 0 for those that were constant in training, whatever they are now."""
+        x_NI = np.where(self.constant_I, 0.0, (x_NI - self.scale.x_mean_I) / self.scale.x_std_I)
+        return torch.from_numpy(x_NI).float()
 
     def targets(self, index: np.ndarray) -> Tensor:
         """Return class numbers (N,), or standardised targets (N, O)."""
@@ -90,11 +109,50 @@ class Prepared:
 
 
 def _scale(table: Table, train: np.ndarray) -> Scale:
-    x, y = table.x_NI[train], table.y_NO[train]
-    x_std = x.std(0)
-    x_std[x.min(0) == x.max(0)] = 1.0  # a constant input becomes 0, as it says nothing
+    x_mean_I, x_std_I, constant_I = _mean_and_std(table, table.x_NI[train], table.features)
     if table.is_classes:
-        return Scale(x.mean(0), x_std, np.zeros(len(table.outputs)), np.ones(len(table.outputs)))
-    y_std = y.std(0)
-    y_std[y.min(0) == y.max(0)] = 1.0
-    return Scale(x.mean(0), x_std, y.mean(0), y_std)
+        outputs = len(table.outputs)
+        return Scale(x_mean_I, x_std_I, np.zeros(outputs), np.ones(outputs), constant_I)
+    return Scale(x_mean_I, x_std_I, *_mean_and_std(table, table.y_NO[train], table.outputs)[:2], constant_I)
+
+
+def _mean_and_std(table: Table, x_NC: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means, standard deviations and whether they are constant, by column: a constant column's deviation is 1."""
+    exponent_C = np.frexp(np.abs(x_NC).max(0))[1]
+    near_one_NC = np.ldexp(x_NC, -exponent_C)  # exact; the squares of columns of any scale are then within float64
+    mean_C, std_C = np.ldexp(near_one_NC.mean(0), exponent_C), np.ldexp(near_one_NC.std(0), exponent_C)
+    constant_C = (x_NC.min(0) == x_NC.max(0)) | (near_one_NC.std(0) == 0)
+    tiny_C = ~constant_C & (std_C < SMALLEST_SPREAD)
+    if tiny_C.any():
+        at = int(tiny_C.argmax())
+        raise LevshaError(
+            f"{table.name}: column {names[at]!r} varies by only {std_C[at]:.3g}; {SMALLEST_SPREAD:g} or more is needed. Give it in a "
+            "smaller unit, or leave it out."
+        )
+    return mean_C, np.where(constant_C, 1.0, std_C), constant_C
+
+
+def float_about(table: Table, nets: Mapping[str, Any], variant: str) -> dict[str, Any]:
+    """Return what the float net of a run's first split reads and says, as JSON has it; nets: its shape, as results.json has it."""
+    scale = Prepared(table, nets["seed"]).scale
+    hidden = nets["hidden" if variant == "baseline" else "sensor_hidden"]
+    inputs = [
+        {"name": n, "unit": u, "mean": m, "deviation": d, "constant": c}
+        for n, u, m, d, c in zip(
+            table.features, table.units, scale.x_mean_I.tolist(), scale.x_std_I.tolist(), scale.constant_I.tolist(), strict=True
+        )
+    ]  # fmt: skip
+    outputs = [
+        {"name": n, "unit": table.output_unit, "mean": m, "deviation": d}
+        for n, m, d in zip(table.outputs, scale.y_mean_O.tolist(), scale.y_std_O.tolist(), strict=True)
+    ]
+    what = (
+        "logits; the largest names the class" if table.is_classes else "deviation * y + mean is the output in its unit"
+    )
+    return {
+        "variant": variant, "about": table.about, "inputs": inputs, "outputs": outputs,
+        "layers": f"x = (input - mean) / deviation, 0 where constant; Linear {' -> '.join(map(str, (len(inputs), *hidden, len(outputs))))} "
+        f"(k.weight, k.bias; k = 0, 2, ...) with {nets['activation']} between; {what}",
+        "activation": nets["activation"], "hidden": list(hidden),
+        "classes": list(table.outputs) if table.is_classes else None,
+    }  # fmt: skip

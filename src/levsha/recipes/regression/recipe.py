@@ -18,6 +18,7 @@ from levsha.jobs import Job, News, say
 from levsha.recipes.base import Figure, Recipe
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.compare import compare_optimizers
+from levsha.recipes.regression.readings import to_readings
 from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression, loss_unit, nets_key, preset
 from levsha.recipes.regression.words import describe_progress, sentences
 from levsha.recipes.variant import Variant
@@ -92,21 +93,20 @@ class RegressionRecipe(Recipe[Regression, Table]):
     def vectors(self, data: Table, net: Net, count: int, seed: int) -> dict[str, np.ndarray]:
         """Return readings: half of them real, the rest anywhere in each input's range, both ends among them."""
         value, rng = net.graph.inputs[READINGS], np.random.default_rng([5000, seed])
-        readings = self._readings(net, data.x_NI[rng.integers(0, len(data.x_NI), count)])
+        readings = to_readings(net.graph, net.meaning, data.x_NI[rng.integers(0, len(data.x_NI), count)])
         odd = np.arange(count) % 2 == 1
         readings[odd] = rng.integers(value.lows, value.highs, readings.shape, endpoint=True)[odd]
-        for row, extreme in zip(range(1, count, 2), (value.lows, value.highs, np.clip(0, value.lows, value.highs)), strict=False):
+        for row, extreme in zip(
+            range(1, count, 2), (value.lows, value.highs, np.clip(0, value.lows, value.highs)), strict=False
+        ):
             readings[row] = extreme
         return {READINGS: readings}
 
     def lines(self, settings: Regression, data: Table, net: Net) -> list[str]:
         test = split_table(len(data.x_NI), settings.seed)[2][:TYPED]
-        return [" ".join(map(str, reading)) for reading in self._readings(net, data.x_NI[test]).tolist()]
-
-    @staticmethod
-    def _readings(net: Net, x_NI: np.ndarray) -> np.ndarray:
-        value = net.graph.inputs[READINGS]
-        return net.meaning.to_integers(READINGS, x_NI).clip(value.lows, value.highs)
+        return [
+            " ".join(map(str, reading)) for reading in to_readings(net.graph, net.meaning, data.x_NI[test]).tolist()
+        ]
 
     def figures(self, data: Table) -> tuple[Figure, ...]:
         names = ("accuracy", "balanced") if data.is_classes else ("r2", "rmse")
@@ -144,19 +144,26 @@ class RegressionRecipe(Recipe[Regression, Table]):
         best = {name: first[name]["best_epoch"] for name in histories}
         draw_learning(histories, best, loss_unit(settings, data), settings.out)
         nets = ("baseline", INTEGER.name)
-        answer_of, reference = {name: np.array(first["scatter"][name]) for name in nets}, np.array(first["scatter"]["reference"])
+        answer_of, reference = (
+            {name: np.array(first["scatter"][name]) for name in nets},
+            np.array(first["scatter"]["reference"]),
+        )
         if data.is_classes:
             captions = {name: f"{first[name]['test_accuracy']:.1f} % of the test samples right" for name in nets}
             draw_confusion(reference, answer_of, captions, data.outputs, settings.out)
             return
         unit = f" {data.output_unit}" if data.output_unit else ""
-        captions = {name: f"R2 {first[name]['test_r2']:.3f}, RMSE {first[name]['test_rmse']:.3g}{unit}, test" for name in nets}
+        captions = {
+            name: f"R2 {first[name]['test_r2']:.3f}, RMSE {first[name]['test_rmse']:.3g}{unit}, test" for name in nets
+        }
         columns = {name: answer[:, 0] for name, answer in answer_of.items()}
         draw_scatter(reference[:, 0], columns, captions, f"{data.outputs[0]}{',' if unit else ''}{unit}", settings.out)
 
     def next_steps(self, settings: Regression, results: Mapping[str, Any]) -> list[str]:
         out = settings.out
-        return [f"Next: levsha explain {out}; levsha ask {out} --help; levsha predict {out} --help; levsha run regression --compare gd,sgd,adam"]
+        return [
+            f"Next: levsha explain {out}; levsha ask {out} --help; levsha predict {out} --help; levsha run regression --compare gd,sgd,adam"
+        ]
 
 
 RECIPE = RegressionRecipe()
@@ -175,4 +182,3 @@ def train_split(settings: Regression, table: Table, seed: int) -> dict[str, Any]
     found = learn.train_split(settings, table, seed, report)
     say(News(f"split-{seed}", len(FLOATS) * settings.train.epochs, "done"))
     return found
-

@@ -16,21 +16,22 @@ import torch
 
 from levsha.applications.chat import Chat, Predict, decode, graph_predictor
 from levsha.data.z80ai import Z80aiNet
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, warn
 from levsha.evidence.metrics import accuracy, exact_replies, perplexity, reference_predictors, sample_logits
 from levsha.files import read_kept, write_file
-from levsha.formats import FORMATS, Format
+from levsha.formats import FORMATS, Format, loss_verdict
 from levsha.ir import Graph, constant_bytes
-from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, INPUT_TOTAL, QUERY_NGRAMS, build_graph, meaning_of, z80ai_graph
+from levsha.lower import Lowered
+from levsha.recipes.tinychat.integer import explain_loss, lower_chat
+from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS, meaning_of, z80ai_graph
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
-from levsha.recipes.tinychat.settings import GIVEN, TinyChat, sum_bits_of, top_of
+from levsha.recipes.tinychat.settings import GIVEN, TinyChat, top_of
 from levsha.recipes.variant import Variant
 from levsha.run import Net
 from levsha.store import graph_hash, load_graph
 from levsha.train.checkpoint import Checkpoints
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.log import MetricsLog
-from levsha.train.lower import lower_mlp
 from levsha.train.mlp import Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune, with_affine
 from levsha.train.norm_step import teacher_of, train
 from levsha.train.schedule import Schedule
@@ -39,6 +40,7 @@ from levsha.train.surroundings import Progress
 Say = Callable[[str, Progress], None]  # variant, what its training reports after an epoch
 RECIPE_VERSION = 1  # raise it when the same settings would train differently
 CHECKPOINT_SECONDS = 2.0
+DIAGNOSED = 2000  # held-out samples on which the cause of a loss is looked for
 BASELINE_SEED = 50  # a baseline that has teachers must not start where the first of them did
 
 
@@ -109,11 +111,16 @@ class Chain:
             return about["metrics"]
         mlp, history = self._train(variant)
         about: dict[str, Any] = {"key": self.key(variant), "loss": history}
-        graph = self._lower(mlp, variant.format) if variant.format else None
+        lowered = self._lower(mlp, variant.format) if variant.format else None
+        graph = lowered.graph if lowered else None
         if graph:
             about["net_sha256"] = self._save_net(graph, variant)
-        metrics = self._score(graph_predictor(graph) if graph else float_predictor(mlp))
-        metrics |= {"parameters": mlp.parameters, "weight_bytes": constant_bytes(graph) if graph else 4 * mlp.parameters}
+        metrics: dict[str, Any] = self._score(graph_predictor(graph) if graph else float_predictor(mlp))
+        metrics |= self._finding(lowered, variant, metrics) if lowered else {}
+        metrics |= {
+            "parameters": mlp.parameters,
+            "weight_bytes": constant_bytes(graph) if graph else 4 * mlp.parameters,
+        }
         pruned = variant.base == "pruned"
         metrics |= {"keep": mlp.parameters / self._ready(Variant("baseline")).parameters if pruned else 1.0}
         self._save(mlp, name, about | {"metrics": metrics})
@@ -131,7 +138,9 @@ class Chain:
     def _save_net(self, graph: Graph, variant: Variant) -> str:
         pairs = self.corpus.pairs
         net = Net(graph, meaning_of(pairs, graph.values["logits"].step), Chat(pairs.folds), f"tinychat {variant.name}")
-        return net.save(self.net_path(variant), {"recipe": "tinychat", "variant": variant.name, "charset": list(pairs.charset)})
+        return net.save(
+            self.net_path(variant), {"recipe": "tinychat", "variant": variant.name, "charset": list(pairs.charset)}
+        )
 
     def net_path(self, variant: Variant) -> Path:
         """Return where the integer net of a variant lies."""
@@ -144,7 +153,10 @@ class Chain:
         metrics = {"accuracy": accuracy(logits, target), "perplexity": perplexity(logits, target)}
         seen, unseen = np.unique(samples.query_N[self.train]), np.unique(samples.query_N[self.test])
         if not np.isin(unseen, seen).any():
-            metrics |= {"exact_seen": exact_replies(predict, pairs, seen), "exact_unseen": exact_replies(predict, pairs, unseen)}
+            metrics |= {
+                "exact_seen": exact_replies(predict, pairs, seen),
+                "exact_unseen": exact_replies(predict, pairs, unseen),
+            }
         return metrics
 
     @staticmethod
@@ -187,7 +199,10 @@ class Chain:
     def _from_given(self, net: Z80aiNet) -> Mlp:
         """A float net that computes what z80ai's integers do, its rounding apart: (32 x W + b) / 4, then W h + b, each over 4."""
         factors = [8.0, *(0.25 for _ in net.layers[1:])]
-        layers = [(torch.from_numpy(w).float(), f, torch.from_numpy(b).float() / 4) for (w, b), f in zip(net.layers, factors, strict=True)]
+        layers = [
+            (torch.from_numpy(w).float(), f, torch.from_numpy(b).float() / 4)
+            for (w, b), f in zip(net.layers, factors, strict=True)
+        ]
         return with_affine(layers, self.clean_inputs)
 
     def _teachers(self) -> list[Mlp]:
@@ -236,9 +251,21 @@ class Chain:
             log.replace(self.folder / f"{name}.metrics.jsonl")  # beside the net it is of, as soon as that is there
         shutil.rmtree(self._checkpoints(name), ignore_errors=True)
 
-    def _lower(self, mlp: Mlp, weights: Format) -> Graph:
-        layers = lower_mlp(mlp, Quantisation(weights, top_of(weights)), self.clean_inputs, INPUT_TOTAL, sum_bits_of(weights))
-        return build_graph(layers, weights, self.corpus.pairs.charset, sum_bits_of(weights))
+    def _lower(self, mlp: Mlp, weights: Format) -> Lowered:
+        lowered = lower_chat(mlp, weights, self.clean_inputs, self.corpus.pairs.charset)
+        for finding in lowered.findings:
+            warn(f"{self.by}-{self.seed} {weights.name}: {finding}")
+        return lowered
+
+    def _finding(self, lowered: Lowered, variant: Variant, metrics: dict[str, Any]) -> dict[str, str]:
+        """Which layer and what cause cost most, where the integer net is much worse than its float source."""
+        weights, source = variant.format, self.make(variant.source)["accuracy"]
+        assert weights
+        if loss_verdict(source, metrics["accuracy"], weights, "accuracy", self.settings.margin("accuracy")):
+            return {}
+        some = self.test[:DIAGNOSED]
+        trained = self.settings.schedule(weights.name).epochs > 0
+        return {"finding": explain_loss(lowered, self.corpus.inputs(some), self.corpus.samples.target_N[some], trained)}
 
     def replies(self, variant: Variant, queries: list[bytes]) -> list[str]:
         """Return what a variant that was made answers to queries."""

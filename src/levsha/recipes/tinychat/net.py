@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from levsha.ir import Graph, Op, Value
 from levsha.meaning import Meaning, Quantity
 from levsha.ops import Add, Argmax, Dense, Lookup, NgramCounts, Requantize
 
-if TYPE_CHECKING:
-    from levsha.train.lower import IntegerLayer
-
 BUCKETS = 128
 QUERY_NGRAMS = NgramCounts(name="query_counts", inputs=("query",), sizes=(3,), pad=1, position_seed=0, buckets=BUCKETS)
 CONTEXT_NGRAMS = NgramCounts(
@@ -27,17 +23,6 @@ INPUTS = {"query": Value((QUERY_BYTES,), 0, 255), "context": Value((CONTEXT_BYTE
 OUTPUTS = ("logits", "next")
 QUERY_TOTAL, CONTEXT_TOTAL = (op.infer(INPUTS[op.inputs[0]]).total or 0 for op in (QUERY_NGRAMS, CONTEXT_NGRAMS))
 INPUT_TOTAL = QUERY_TOTAL + CONTEXT_TOTAL  # the counts of one sample never add up to more
-
-
-def build_graph(layers: Sequence[IntegerLayer], weights: Format, charset: bytes, sum_bits: int) -> Graph:
-    """Return the graph of lowered layers; the query's half of the first layer hangs on the query alone."""
-    ops: list[Op] = [*_first_layer(layers[0].weight_OI, weights, sum_bits)]
-    for index, layer in enumerate(layers):
-        if index:
-            ops.append(layer.dense(f"fc{index + 1}", f"act{index}", weights, sum_bits))
-        last = index == len(layers) - 1
-        ops.append(layer.requantize("logits" if last else f"act{index + 1}", f"fc{index + 1}"))
-    return Graph(INPUTS, (*ops, *_answer(charset)), OUTPUTS)
 
 
 def _first_layer(
@@ -53,7 +38,8 @@ def _first_layer(
     return [*ops, Add(name="fc1", inputs=("fc1_context", "fc1_query"))]
 
 
-def _answer(charset: bytes) -> tuple[Op, Op]:
+def answer_ops(charset: bytes) -> tuple[Op, Op]:
+    """Return the ops that choose a class and turn it into the byte it stands for."""
     table = np.frombuffer(charset, np.uint8).astype(np.int64)
     return Argmax(name="choice", inputs=("logits",)), Lookup(name="next", inputs=("choice",), table=table)
 
@@ -83,12 +69,8 @@ def z80ai_graph(net: Z80aiNet) -> Graph:
             ops.append(Dense(name=name, inputs=(f"act{index}",), weight_OI=weight, format=weights))
         scale = one if index else times_32  # the input's factor of 32, applied to the sum
         lo = -INT32_MAX if last else 0
-        ops.append(
-            shifted(
-                "logits" if last else f"act{index + 1}", name, scale, bias if bias.any() else zero, lo
-            )
-        )
-    return Graph(INPUTS, (*ops, *_answer(net.charset)), OUTPUTS)
+        ops.append(shifted("logits" if last else f"act{index + 1}", name, scale, bias if bias.any() else zero, lo))
+    return Graph(INPUTS, (*ops, *answer_ops(net.charset)), OUTPUTS)
 
 
 def meaning_of(pairs: Pairs, logit_step: float) -> Meaning:

@@ -69,16 +69,28 @@ class TinyChatRecipe(Recipe[TinyChat, Pairs]):
             )
         if settings.from_baseline and tuple(given.widths[1:-1]) != settings.hidden:
             wanted = " ".join(map(str, given.widths[1:-1]))
-            raise LevshaError(f"{settings.baseline}: has hidden layers of {wanted}; give --hidden {wanted} with --from-baseline.")
+            raise LevshaError(
+                f"{settings.baseline}: has hidden layers of {wanted}; give --hidden {wanted} with --from-baseline."
+            )
 
     def notices(self, data: Pairs) -> list[str]:
         return data.sentences()
 
     def about_data(self, settings: TinyChat, data: Pairs) -> dict[str, Any]:
         name, samples = str(settings.data or "the corpus that comes with Levsha"), len(make_samples(data).target_N)
-        counts = {"pairs": len(data.queries), "unique_queries": len(data.unique_queries), "replies": len(set(data.responses))}
+        counts = {
+            "pairs": len(data.queries),
+            "unique_queries": len(data.unique_queries),
+            "replies": len(set(data.responses)),
+        }
         about = f"{name}: {counts['pairs']} pairs, {counts['unique_queries']} unique queries, {counts['replies']} replies, {samples} samples."
-        known = {"file": name, "sha256": data.digest, "samples": samples, "characters": len(data.charset), "about": about}
+        known = {
+            "file": name,
+            "sha256": data.digest,
+            "samples": samples,
+            "characters": len(data.charset),
+            "about": about,
+        }
         return known | counts | {"reading": asdict(data.reading)}
 
     def keep(self, data: Pairs, folder: Path) -> None:
@@ -93,7 +105,9 @@ class TinyChatRecipe(Recipe[TinyChat, Pairs]):
 
     def training_key(self, settings: TinyChat, data: Pairs) -> str:
         training = [asdict(part) for part in (settings.train, settings.prune, settings.quantise)]
-        given = read_z80ai(settings.baseline, 2 * BUCKETS).digest if settings.baseline and settings.from_baseline else ""
+        given = (
+            read_z80ai(settings.baseline, 2 * BUCKETS).digest if settings.baseline and settings.from_baseline else ""
+        )
         names = [variant.name for variant in settings.made]
         parts = [data.digest, settings.hidden, settings.seed, settings.splits, names, training, given]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -150,7 +164,14 @@ class TinyChatRecipe(Recipe[TinyChat, Pairs]):
         for at, (kind, i) in enumerate(shown_queries(settings, data)):
             query = data.unique_queries[i].decode("utf-8", "replace")
             listed = sorted(reply.decode("utf-8", "replace") for reply in data.replies[i])
-            replies.append({"kind": kind, "query": query, "listed": listed, "said": {name: texts[at] for name, texts in said.items()}})
+            replies.append(
+                {
+                    "kind": kind,
+                    "query": query,
+                    "listed": listed,
+                    "said": {name: texts[at] for name, texts in said.items()},
+                }
+            )
         return {"replies": replies, "z80ai": evaluate_z80ai(settings, data)}
 
     def examples(self, results: Mapping[str, Any]) -> str:

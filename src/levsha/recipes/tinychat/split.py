@@ -23,7 +23,11 @@ SHOWN_QUERIES = 8  # of each kind, in the examples of replies
 def stages_of(settings: TinyChat) -> list[Variant]:
     """Return the variants in the order they are made, with those that others start from."""
     baseline = Variant("baseline")
-    every = [v for variant in settings.made for v in ((variant,) if variant.base == GIVEN else (baseline, variant.source, variant))]
+    every = [
+        v
+        for variant in settings.made
+        for v in ((variant,) if variant.base == GIVEN else (baseline, variant.source, variant))
+    ]
     return list(dict.fromkeys(every))
 
 

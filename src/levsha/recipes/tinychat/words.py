@@ -58,7 +58,9 @@ def _on_references(results: Results) -> str:
     nearest, prefix = (results["references"][name]["accuracy_queries"] for name in ("nearest_15", "prefix_only"))
     above = [v["name"] for v in results["variants"] if v["accuracy_queries"] > nearest]
     known = f"The 15 nearest training samples, which no chip could hold, reach {nearest:.1f} %, the beginning of the reply alone {prefix:.1f} %"
-    return f"{known}; {', '.join(above) if above else 'no variant'} {'is' if len(above) < 2 else 'are'} above the former."
+    return (
+        f"{known}; {', '.join(above) if above else 'no variant'} {'is' if len(above) < 2 else 'are'} above the former."
+    )
 
 
 def _on_bottleneck(results: Results) -> str:
@@ -117,6 +119,9 @@ def replies_table(replies: list[dict[str, Any]]) -> str:
     for r in replies if names else []:
         said = [f"{text or '(nothing)'}{' ✓' if text in r['listed'] else ''}" for text in r["said"].values()]
         listed = " / ".join(r["listed"][:3]) + (" ..." if len(r["listed"]) > 3 else "")
-        cells = (cell.replace("&", "&amp;").replace("<", "&lt;").replace("|", "/") for cell in (r["kind"], r["query"], listed, *said))
+        cells = (
+            cell.replace("&", "&amp;").replace("<", "&lt;").replace("|", "/")
+            for cell in (r["kind"], r["query"], listed, *said)
+        )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

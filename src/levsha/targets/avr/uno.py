@@ -124,7 +124,9 @@ class Uno(Target):
     dialect = AVR
     kernels = KERNELS
 
-    def firmware(self, graph: Graph, application: Application, title: str, meaning: Meaning | None = None) -> UnoFirmware:
+    def firmware(
+        self, graph: Graph, application: Application, title: str, meaning: Meaning | None = None
+    ) -> UnoFirmware:
         net = self.net_text(graph, title, meaning)
         texts = sources(graph, application, net, title)
         return UnoFirmware(graph, application, title, texts, meaning=meaning or Meaning())

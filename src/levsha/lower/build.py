@@ -1,0 +1,122 @@
+"""The one way from a trained float net to an integer graph: calibrate, quantise, then a rule for each node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from torch import Tensor
+
+from levsha.errors import LevshaError
+from levsha.ir import Graph, Op, Value
+from levsha.lower.calibrate import Options, Pins, Scale, calibrate
+from levsha.lower.node import Clip, Node, run_float
+from levsha.lower.rules import FINISHES, RULES, Context, Layer
+from levsha.lower.weights import Known, Weights, highest, quantise_all
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An integer value that nodes read and no node makes: an input of the graph, or what `ops` make of `inputs`.
+
+    value: its shape and proven range. real = zero + step * integer, step and zero one for all elements or one each.
+    """
+
+    value: Value
+    step: float | np.ndarray = 1.0
+    zero: float | np.ndarray = 0.0
+    ops: tuple[Op, ...] = ()
+    inputs: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """An integer graph and how it came about, layer by layer.
+
+    findings: sentences on what rounding lost, each of which names its layer; none where nothing was lost that matters.
+    """
+
+    graph: Graph
+    layers: tuple[Layer, ...]
+    sources: Mapping[str, Source]
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The float meaning of the net."""
+        return tuple(layer.node for layer in self.layers)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What rounding lost that matters, layer by layer."""
+        return tuple(finding for layer in self.layers for finding in layer.findings)
+
+    def layer(self, name: str) -> Layer:
+        """Return a layer by its node's name."""
+        return next(layer for layer in self.layers if layer.node.name == name)
+
+
+def lower(
+    nodes: Sequence[Node], sources: Mapping[str, Source], x: Mapping[str, Tensor], options: Options | None = None,
+    pins: Pins | None = None, then: Sequence[Op] = (), outputs: tuple[str, ...] = (),
+) -> Lowered:  # fmt: skip
+    """Return the integer graph of a float net.
+
+    nodes: in order, over `sources`, the slowest changing first. x: real inputs (N, I) of every source, to calibrate with. then:
+    ops behind the net, such as an Argmax. outputs: of the graph; the last op where none is named. Where a layer's sums could
+    overflow options.sum_bits, the layer before is clipped lower: the graph proves the result, and it is what gets evaluated.
+    LevshaError names a layer that 32 bits cannot hold.
+    """
+    options, pins = options or Options(), pins or Pins()
+    assert {*pins.steps, *pins.zeros, *pins.ranges} <= {node.output for node in nodes}, "a pin is of a value"
+    assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
+    scales = calibrate(nodes, run_float(nodes, x), options, pins)
+    known = {name: Known(source.value, source.step, source.zero) for name, source in sources.items()}
+    known |= {node.output: _known(node, scales[node.output]) for node in nodes}
+    weights = quantise_all(nodes, known, options, pins)
+    for node in nodes:
+        scales[node.output] = _lowered_top(node, scales[node.output], nodes, weights, known, options)
+        known[node.output] = _known(node, scales[node.output])
+    context = Context(options, scales, weights, known)
+    layers = tuple(_layer(node, context) for node in nodes)
+    return Lowered(_graph(layers, sources, then, outputs), layers, sources)
+
+
+def _known(node: Node, scale: Scale) -> Known:
+    lo, hi = (scale.lo, scale.hi) if scale.table is None else (int(scale.table.min()), int(scale.table.max()))
+    return Known(Value((len(node.offset_O),), lo, hi), scale.step, scale.zero)
+
+
+def _lowered_top(
+    node: Node, scale: Scale, nodes: Sequence[Node], weights: Mapping[str, Weights], known: Mapping[str, Known], options: Options
+) -> Scale:  # fmt: skip
+    """The scale of a value, with the top that the sums of whoever reads it allow."""
+    if not isinstance(node.activation, Clip) or scale.lo != 0:
+        return scale
+    readers = [other for other in nodes if node.output in other.inputs]
+    return replace(scale, hi=min(scale.hi, highest(node.output, readers, weights, known, options.sum_bits)))
+
+
+def _layer(node: Node, context: Context) -> Layer:
+    try:
+        return FINISHES[type(node.activation)](node, RULES[node.kind](node, context), context.scales[node.output])
+    except LevshaError as error:
+        raise LevshaError(f"lower: {node.name}{f' ({node.place})' if node.place else ''}: {error}") from None
+
+
+def _graph(
+    layers: Sequence[Layer], sources: Mapping[str, Source], then: Sequence[Op], outputs: tuple[str, ...]
+) -> Graph:
+    """The ops in order; what makes a source stands before the first op that reads it."""
+    inputs: dict[str, Value] = {}
+    for name, source in sources.items():
+        inputs |= source.inputs or {name: source.value}
+    ops: list[Op] = []
+    made = set(inputs)
+    for op in (*(op for layer in layers for op in layer.ops), *then):
+        needed = [
+            first for name in op.inputs if name in sources for first in sources[name].ops if first.name not in made
+        ]
+        ops += [*needed, op]
+        made |= {one.name for one in (*needed, op)}
+    return Graph(inputs, tuple(ops), outputs)

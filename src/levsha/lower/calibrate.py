@@ -1,0 +1,159 @@
+"""Steps: what one integer of each value stands for, from the float net on real data; legend: N examples, O channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from levsha.arith import INT16_MAX
+from levsha.errors import LevshaError
+from levsha.formats import FORMATS, Format
+from levsha.lower.node import Clip, Function, Node, Trace
+
+LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
+SIGNED_TOP = 127  # largest magnitude of a signed value between layers
+BYTE_TOP = 255  # of a value that has a step and a zero of its own for each channel
+TABLE = 256  # entries of an activation's table
+SMALLEST_STEP = 1e-9
+CANDIDATES = np.concatenate(
+    [np.geomspace(0.02, 0.5, 12), np.linspace(0.55, 1.0, 10)]
+)  # shares of the largest magnitude
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a net is lowered.
+
+    format: of the weights; formats: of single layers by name. top: largest integer behind a clip from 0. sum_bits: 16 or 32,
+    the widest sum a layer may need. percentile: of a value's elements; what lies beyond is clipped, the steps of all the rest
+    get finer.
+    """
+
+    format: Format = FORMATS["int8"]
+    formats: Mapping[str, Format] = field(default_factory=dict)
+    top: int = 255
+    sum_bits: int = 32
+    percentile: float = 99.95
+
+    def format_of(self, layer: str) -> Format:
+        """Return the format of a layer's weights."""
+        return self.formats.get(layer, self.format)
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What a recipe knows and calibration need not find out.
+
+    steps, zeros, ranges (lo, hi): of values by name. weights: integers (O, I) and scale (O,) of layers by name, for weights
+    that are on their grid already.
+    """
+
+    steps: Mapping[str, float | np.ndarray] = field(default_factory=dict)
+    zeros: Mapping[str, float | np.ndarray] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    weights: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What the integers lo..hi of a value stand for: real = zero + step * integer, step and zero one for all or one a channel.
+
+    Where a table makes the value, the table, and the real value `low` of its index 0 and `width` between two of them.
+    """
+
+    step: float | np.ndarray
+    zero: float | np.ndarray
+    lo: int
+    hi: int
+    table: np.ndarray | None = None
+    low: float = 0.0
+    width: float = 1.0
+
+
+def percentile_step(h: np.ndarray, percentile: float, top: int) -> float:
+    """Return the step by which this percentile of h becomes `top`."""
+    return max(SMALLEST_STEP, float(np.percentile(h, percentile))) / top
+
+
+def min_max_step(h: np.ndarray, top: int) -> float:
+    """Return the step by which the largest magnitude becomes `top`."""
+    return max(SMALLEST_STEP, float(np.abs(h).max(initial=0.0))) / top
+
+
+def mean_square_steps(x_NO: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return step and zero (O,) of each channel with the least mean square error of rounding to zero + 0..top steps and clipping.
+
+    The lowest value, often the usual one, is kept and becomes 0, which kernels skip. A constant channel has the least step of all,
+    so that it does not coarsen the weights beside it.
+
+    >>> step_O, zero_O = mean_square_steps(np.array([[0.0], [0.0], [18.0]]), 255)
+    >>> (zero_O + 255 * step_O).tolist()   # a rare flag is kept
+    [18.0]
+    """
+    step_O = np.array([_mean_square_step(x_N, top) for x_N in x_NO.T])
+    moving_O = step_O > 0
+    return np.where(moving_O, step_O, step_O[moving_O].min(initial=1.0)), x_NO.min(0)
+
+
+def _mean_square_step(x_N: np.ndarray, top: int) -> float:
+    """The best step of one channel; 0 where it is constant."""
+    above_N = x_N - x_N.min()
+    steps = float(above_N.max()) / top * CANDIDATES[::-1]
+    if steps[0] == 0:
+        return 0.0
+    errors = [((np.rint(above_N / step).clip(0, top) * step - above_N) ** 2).mean() for step in steps]
+    return float(steps[int(np.argmin(errors))])
+
+
+def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins) -> Scale:
+    """Return the scale of a node's value, chosen from what the float net did except for what is pinned. last: no node reads it."""
+    zero, pinned = pins.zeros.get(node.output, 0.0), pins.steps.get(node.output)
+    if isinstance(node.activation, Function):
+        return _table_scale(node.activation, trace.z.double().numpy(), options.percentile)
+    h = trace.h.double().numpy()
+    if node.kind == "affine" and pinned is None and not last:
+        return Scale(*mean_square_steps(h, BYTE_TOP), 0, BYTE_TOP)
+    step = _step_of(node, h, last, options) if pinned is None else pinned
+    lo, hi = pins.ranges.get(node.output, _range_of(node, step, last, options))
+    return Scale(step, zero, lo, hi)
+
+
+def _step_of(node: Node, h: np.ndarray, last: bool, options: Options) -> float:
+    if last:
+        return min_max_step(h, LARGEST_LOGIT)
+    if isinstance(node.activation, Clip) and node.activation.lo == 0:
+        return percentile_step(h, options.percentile, options.top)
+    return percentile_step(np.abs(h), options.percentile, SIGNED_TOP)
+
+
+def _range_of(node: Node, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:
+    """The integers that are needed, within those that there are."""
+    clip = node.activation if isinstance(node.activation, Clip) else Clip(-math.inf, math.inf)
+    most = INT16_MAX if last else options.top if clip.lo == 0 else SIGNED_TOP
+    least = np.min(step)
+    lo, hi = (int(np.rint(np.clip(end / least, -most, most))) for end in (clip.lo, clip.hi))
+    return lo, max(hi, lo + 1)
+
+
+def _table_scale(activation: Function, z: np.ndarray, percentile: float) -> Scale:
+    low, high = np.percentile(z, (100 - percentile, percentile)).tolist()
+    width = max(SMALLEST_STEP, high - low) / (TABLE - 1)
+    with torch.inference_mode():
+        values = activation(low + width * torch.arange(TABLE, dtype=torch.float64)).numpy()
+    step = max(SMALLEST_STEP, float(np.abs(values).max())) / SIGNED_TOP
+    return Scale(step, 0.0, -SIGNED_TOP, SIGNED_TOP, np.rint(values / step).astype(np.int64), low, width)
+
+
+def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Options, pins: Pins) -> dict[str, Scale]:
+    """Return the scale of every node's value by name: pinned, or chosen from what the float net did (`run_float`); LevshaError where that is not finite."""
+    read = {name for node in nodes for name in node.inputs}
+    for node in nodes:
+        if not len(traces[node.output].z) or not bool(traces[node.output].z.isfinite().all()):
+            raise LevshaError(
+                f"lower: {node.name}: its values on the calibration data are missing or not finite; give finite data, at least one row."
+            )
+    return {node.output: scale_of(node, traces[node.output], node.output not in read, options, pins) for node in nodes}

@@ -1,0 +1,68 @@
+"""What a rule reads and makes; legend: O outputs, I inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from levsha.ir import Op
+from levsha.lower.calibrate import Options, Scale
+from levsha.lower.node import Node
+from levsha.lower.rounding import MOST_ERROR, IntegerLayer
+from levsha.lower.weights import Known, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """All that is settled before the first rule is asked: the scale of every value and the integers of every weight."""
+
+    options: Options
+    scales: Mapping[str, Scale]
+    weights: Mapping[str, Weights]
+    known: Mapping[str, Known]
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What a layer requantises: an integer value, and what is to be made of it: z = factor * value + offset, in real units.
+
+    proven: the largest magnitude that the graph proves, for all channels or for each; reach_O: that of each channel, known better.
+    most_error: of a rounded multiplier, relatively.
+    """
+
+    ops: tuple[Op, ...]
+    source: str
+    factor_O: np.ndarray
+    offset_O: np.ndarray
+    proven: int | np.ndarray
+    reach_O: np.ndarray
+    weights: Weights | None = None
+    step_in: float = 1.0
+    most_error: float = MOST_ERROR
+
+    @property
+    def integers(self) -> np.ndarray | None:
+        """The weights' integers, if there are weights."""
+        return None if self.weights is None else self.weights.integers_OI
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A node in integers: its ops, what it requantises, how, and what its output's integers stand for."""
+
+    node: Node
+    ops: tuple[Op, ...]
+    sums: Sums
+    integer: IntegerLayer
+    scale: Scale
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What rounding lost, a sentence each, which names the layer."""
+        return tuple(f"{self.node.name}: {finding}" for finding in self.integer.findings)
+
+
+Rule = Callable[[Node, Context], Sums]
+Finish = Callable[[Node, Sums, Scale], Layer]

@@ -1,0 +1,101 @@
+"""Float weights -> integers on a format's grid, each layer once; legend: O outputs, I inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from levsha.formats import Format
+from levsha.ir import Value
+from levsha.lower.calibrate import Options, Pins
+from levsha.lower.node import Node
+
+SMALLEST_SCALE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Integers (O, I); weight[o, i] * column[i] is about scale[o] * integer[o, i], where each column stands for its input's step."""
+
+    integers_OI: np.ndarray
+    scale_O: np.ndarray
+    column_I: np.ndarray | None = None
+
+    def real(self) -> np.ndarray:
+        """Return the weights that the integers stand for."""
+        real_OI = self.integers_OI * self.scale_O[:, None]
+        return real_OI if self.column_I is None else real_OI / self.column_I
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A value that layers read, as integers: what is proven of it, and what they stand for (real = zero + step * integer)."""
+
+    value: Value
+    step: float | np.ndarray = 1.0
+    zero: float | np.ndarray = 0.0
+
+
+def columns_of(node: Node, known: Mapping[str, Known]) -> tuple[float, np.ndarray | None]:
+    """Return the step of a layer's inputs, and where they have steps of their own each one's share (I,) of it: it goes into the weights."""
+    steps = [known[name].step for name in node.inputs]
+    first = steps[0]
+    if all(isinstance(step, float | int) and step == first for step in steps):
+        return float(first), None
+    step_I = np.concatenate(
+        [np.broadcast_to(step, known[name].value.shape) for step, name in zip(steps, node.inputs, strict=True)]
+    )
+    largest = float(step_I.max())
+    return largest, step_I / largest
+
+
+@torch.inference_mode()
+def quantise(node: Node, weights: Format, column_I: np.ndarray | None) -> Weights:
+    """Return a layer's weights on a grid."""
+    assert node.weight_OI is not None, node.name
+    weight_OI = node.weight_OI.detach()
+    if column_I is not None:
+        weight_OI = weight_OI * torch.from_numpy(column_I).to(weight_OI.dtype)
+    scale_O1 = weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
+    integers_OI = weights.to_integers(weight_OI / scale_O1).numpy().astype(np.int64)
+    return Weights(integers_OI, scale_O1[:, 0].double().numpy(), column_I)
+
+
+def quantise_all(nodes: Sequence[Node], known: Mapping[str, Known], options: Options, pins: Pins) -> dict[str, Weights]:
+    """Return every linear layer's weights by the layer's name; those that are pinned as they are."""
+    made = {}
+    for node in nodes:
+        if node.name in pins.weights:
+            made[node.name] = Weights(*pins.weights[node.name])
+        elif node.weight_OI is not None:
+            made[node.name] = quantise(node, options.format_of(node.name), columns_of(node, known)[1])
+    return made
+
+
+def reach(integers_OI: np.ndarray) -> int:
+    """Return the largest sum of a row's weights of one sign, at least 1: a sum's bound for inputs 0..1."""
+    return max(1, int(max(np.maximum(integers_OI, 0).sum(1).max(), np.maximum(-integers_OI, 0).sum(1).max())))
+
+
+def parts_of(node: Node, integers_OI: np.ndarray, known: Mapping[str, Known]) -> list[tuple[str, np.ndarray]]:
+    """Return the weights of each input of a layer, (O, its size), beside the input's name."""
+    ends = np.cumsum([known[name].value.size for name in node.inputs])
+    return list(zip(node.inputs, np.split(integers_OI, ends[:-1], axis=1), strict=True))
+
+
+def highest(
+    output: str, readers: Sequence[Node], weights: Mapping[str, Weights], known: Mapping[str, Known], sum_bits: int
+) -> int:
+    """Return the highest value of an output 0.. for which the sums of every layer that reads it fit `sum_bits`."""
+    allowed = (1 << (sum_bits - 1)) - 1
+    found = [
+        allowed // reach(part_OI)
+        for node in readers
+        if node.name in weights
+        for name, part_OI in parts_of(node, weights[node.name].integers_OI, known)
+        if name == output
+    ]
+    return min(found, default=allowed)
