@@ -188,7 +188,7 @@ def test_data_that_are_no_pair_are_named() -> None:
 
 def test_a_stream_that_draws_something_else_is_named() -> None:
     for drawn in ((X, Y), (torch.tensor(X), torch.tensor(Y)[1:])):
-        refused("stream: draw returns .*; it must return two tensors", net(), Stream(lambda g, n, d=drawn: d, 2))
+        refused("stream: draw returns .*; it must return two tensors", net(), Stream(lambda g, n, d=drawn: d, 2))  # type: ignore[arg-type]
     refused("stream: draw fails", net(), Stream(lambda generator, n: None, 2))  # type: ignore[arg-type,return-value]
 
 

@@ -39,7 +39,7 @@ def norm_net() -> nn.Sequential:
 def train(folder: Path | None, training: Training = SHORT, model: nn.Module | None = None, **options: Any) -> tuple[Fitted, list[int]]:  # fmt: skip
     """Train; return also which epochs were really trained."""
     epochs: list[int] = []
-    parts = {"data": SEEN, "validation": HELD_OUT} | options
+    parts: dict[str, Any] = {"data": SEEN, "validation": HELD_OUT} | options
     fitted = fit(
         model or net(), training=training, folder=folder, report=lambda p: epochs.append(int(p.line["epoch"])), **parts
     )
