@@ -29,9 +29,10 @@ REMEDIES = {
 
 def remove_stale(folder: Path, pattern: str = ".*.tmp") -> None:
     """Remove what a process left that was killed while it wrote; pattern: of the names, with **/ for folders below as well."""
-    for stale in folder.glob(pattern):
-        if TEMPORARY.fullmatch(stale.name):
-            stale.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a folder that cannot be read: whoever writes there says why
+        for stale in folder.glob(pattern):
+            if TEMPORARY.fullmatch(stale.name):
+                stale.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -41,6 +41,8 @@ def as_tensor(data: Numbers, name: str = "data") -> Tensor:
     if isinstance(data, list | tuple) and data and isinstance(data[0], Tensor):
         return _stacked(data, name)
     array = _array(data, name)
+    if min(array.strides) < 0:  # numpy calls a reversed axis of length one contiguous; torch refuses it
+        array = array.copy()
     return torch.from_numpy(np.require(array, native(array.dtype), ["C", "W"]))
 
 

@@ -86,14 +86,16 @@ def check_batch_norm(model: nn.Module, batches: ArrayBatches | StreamBatches) ->
 @torch.no_grad()
 def _norm_of_one_value(model: nn.Module, x: Tensor) -> str | None:
     """The name of the first batch normalisation that sees one value a channel of one sample (1, ...): not that after a convolution."""
+    names: dict[nn.Module, str] = {
+        m: name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+    }
     found: list[str] = []
 
-    def look(name: str, inputs: tuple[Tensor, ...]) -> None:
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].ndim > 1 and inputs[0].numel() == inputs[0].shape[1]:
-            found.append(name)
+            found.append(names[module])
 
-    norms = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    hooks = [m.register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs)) for name, m in norms]
+    hooks = [module.register_forward_pre_hook(look) for module in names]
     try:
         if hooks:
             model.eval()(x)

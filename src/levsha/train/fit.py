@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from levsha.data.numbers import Numbers, as_tensor, raw_bytes
 from levsha.errors import LevshaError
-from levsha.files import remove_stale
 from levsha.train.autograd import AutogradStep
 from levsha.train.batch import ArrayBatches, Arrays, Stream, StreamBatches
 from levsha.train.chain import ChainStep, chain_of
@@ -135,7 +134,6 @@ def _keep_in(folder: Path, loop: Loop, model: nn.Module, key: str, data: list[An
         },
         _hash(about, *weights, *moments),
     )  # fmt: skip
-    remove_stale(folder)
     earlier = claim(folder, plan, replace) if around.world.rank == 0 else []
     around.checkpoints = Checkpoints(folder / CHECKPOINTS, plan.hash, loop.training.checkpoint_seconds, earlier)
     around.log = MetricsLog(folder / LOG)

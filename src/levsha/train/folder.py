@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from levsha.errors import LevshaError
-from levsha.files import read_kept, write_file
+from levsha.files import read_kept, remove_stale, unwritable, write_file
 from levsha.train.checkpoint import PATTERN, read_checkpoint
 from levsha.train.settings import Training, begins_like_a_longer_one
 
@@ -47,6 +47,14 @@ def claim(folder: Path, plan: Plan, replace: bool) -> list[str]:
 
     replace: what the folder holds of another training is removed. Raises LevshaError where it holds one and `replace` is false.
     """
+    remove_stale(folder)  # by the one process that writes: another's would remove what is being written
+    try:
+        return _claim(folder, plan, replace)
+    except OSError as error:  # of looking into the folder
+        raise unwritable(folder / SAID, error) from None
+
+
+def _claim(folder: Path, plan: Plan, replace: bool) -> list[str]:
     path, asked = folder / SAID, json.loads(json.dumps(_said(plan), default=str))
     found = read_kept(path)
     holds = [name for name in (SAID, MODEL, LOG) if (folder / name).exists()] + _steps(folder)
