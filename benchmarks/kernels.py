@@ -80,7 +80,10 @@ def main() -> None:
         lo, hi = RANGES[x_type]
         x_NI = activations(rng, lo, hi, count)
         weight_OI = rng.choice(FORMATS[weights].grid, (outputs, count))
-        op, value = Dense(name="y", inputs=("x",), weight_OI=weight_OI, format=FORMATS[weights]), Value((count,), lo, hi)
+        op, value = (
+            Dense(name="y", inputs=("x",), weight_OI=weight_OI, format=FORMATS[weights]),
+            Value((count,), lo, hi),
+        )
         for target, about in ((Portable(), "portable"), (Assembly(), "assembly")):
             found = measure(target, op, value, x_NI)
             cost = Dense24().cost if target.kernels else Dense24().portable_cost

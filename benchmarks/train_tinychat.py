@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from levsha.data.pairs import split_samples
 from levsha.formats import FORMATS
-from levsha.recipes.tinychat import chain as chain_module
-from levsha.recipes.tinychat.recipe import read_data
+from levsha.recipes.tinychat.chain import Chain
+from levsha.recipes.tinychat.recipe import RECIPE
 from levsha.recipes.tinychat.samples import Corpus
 from levsha.recipes.tinychat.settings import TinyChat
 from levsha.train.mlp import EPSILON, Mlp, Quantisation
@@ -108,12 +108,11 @@ def run_chain(settings: TinyChat, corpus: Corpus, trainer: Any) -> float:
         spent += time.process_time() - start
         return result
 
-    chain_module.train = timed
     with tempfile.TemporaryDirectory() as folder:
         split = split_samples(corpus.samples, "queries", 0)
-        chain = chain_module.Chain(settings, corpus, "queries", 0, split, Path(folder), lambda *_: None)
-        for name in settings.variants:
-            chain.make(name)
+        chain = Chain(settings, corpus, "queries", 0, split, Path(folder), lambda *_: None, trainer=timed)
+        for variant in settings.made:
+            chain.make(variant)
     return spent
 
 
@@ -122,7 +121,7 @@ def main() -> None:
     settings = TinyChat()
     quantise = replace(settings.quantise, **{name: brief(settings.schedule(name)) for name in FORMATS})
     settings = replace(settings, train=brief(settings.train), prune=brief(settings.prune), quantise=quantise)
-    corpus = Corpus(read_data(settings))
+    corpus = Corpus(RECIPE.read(settings))
     took: dict[str, list[float]] = {"plain torch": [], "levsha": []}
     for _ in range(ROUNDS):
         took["plain torch"].append(run_chain(settings, corpus, plain_train))

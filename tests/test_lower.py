@@ -135,7 +135,9 @@ def agreement(lowered: Lowered, x: dict[str, Tensor]) -> float:
 
 
 @pytest.mark.parametrize(
-    "activation", [RELU, Clip(0.0, 1.0), Clip(-1.0, 1.0), None, Function("tanh", torch.tanh)], ids=["relu", "0..1", "-1..1", "none", "tanh"]
+    "activation",
+    [RELU, Clip(0.0, 1.0), Clip(-1.0, 1.0), None, Function("tanh", torch.tanh)],
+    ids=["relu", "0..1", "-1..1", "none", "tanh"],
 )
 def test_every_activation_is_met(activation: Clip | Function | None) -> None:
     x = {"x": torch.rand(500, 6, dtype=torch.float64)}

@@ -16,7 +16,7 @@ def test_the_python_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     names = {path.name for path in (tmp_path / "my-net").iterdir()}
-    assert names == {"metrics.jsonl", "model.safetensors", "checkpoints"}
+    assert names == {"metrics.jsonl", "model.safetensors", "checkpoints", "training.json"}
 
 
 @pytest.mark.parametrize("page", PAGES)

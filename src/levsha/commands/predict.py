@@ -44,7 +44,8 @@ def main(command: str, words: list[str]) -> int:
     if asked.out.exists() and asked.data.exists() and asked.out.samefile(asked.data):
         raise LevshaError(f"--out: {asked.out} is the file that --data is read from; give another name.")
     names = [quantity.name for quantity in net.meaning.quantities[READINGS]]
-    x_NI, lines = read_inputs(asked.data, names)
+    x_NI, line_N = read_inputs(asked.data, names, [quantity.unit for quantity in net.meaning.quantities[READINGS]])
+    lines = line_N.tolist()
     readings_NI = to_readings(net, x_NI, [f"{asked.data}: line {line}" for line in lines])
     results = _run(run, name, net, readings_NI, asked.target)
     write_file(asked.out, _table(net, lines, results))

@@ -178,5 +178,6 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
     def _example(
         cls, m: np.ndarray, b: np.ndarray, bias_shift: int, shift: int, rounding: int, lo: int, hi: int
     ) -> Requantize:
-        settings = {"bias_shift": bias_shift, "shift": shift, "rounding": rounding, "lo": lo, "hi": hi}
-        return cls(name="y", inputs=("x",), multiplier_O=m, bias_O=b, **settings)
+        return cls(
+            name="y", inputs=("x",), multiplier_O=m, bias_O=b, bias_shift=bias_shift, shift=shift, rounding=rounding, lo=lo, hi=hi
+        )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -14,23 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from levsha.applications.chat import Chat, Predict, decode, graph_predictor
+from levsha.applications.chat import Predict, decode, graph_predictor
 from levsha.data.z80ai import Z80aiNet
-from levsha.errors import LevshaError, warn
-from levsha.evidence.metrics import accuracy, exact_replies, perplexity, reference_predictors, sample_logits
-from levsha.files import read_kept, write_file
+from levsha.errors import warn
+from levsha.evidence.metrics import sample_logits
 from levsha.formats import FORMATS, Format, loss_verdict
-from levsha.ir import Graph, constant_bytes
+from levsha.ir import constant_bytes
 from levsha.lower import Lowered
 from levsha.recipes.tinychat.integer import explain_loss, lower_chat
-from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS, meaning_of, z80ai_graph
+from levsha.recipes.tinychat.net import z80ai_graph
 from levsha.recipes.tinychat.samples import ChatBatches, Corpus, QueryTable
+from levsha.recipes.tinychat.score import float_predictor, score
 from levsha.recipes.tinychat.settings import GIVEN, TinyChat, top_of
+from levsha.recipes.tinychat.shelf import Shelf
 from levsha.recipes.variant import Variant
-from levsha.run import Net
-from levsha.store import graph_hash, load_graph
+from levsha.store import load_graph
 from levsha.train.checkpoint import Checkpoints
-from levsha.train.files import load_mlp, save_mlp
 from levsha.train.log import MetricsLog
 from levsha.train.mlp import Mlp, Quantisation, calibrate, estimate_norm, forward, init_mlp, prune, with_affine
 from levsha.train.norm_step import teacher_of, train
@@ -67,9 +65,11 @@ class Chain:
         folder: Path,
         say: Say,
         given: Z80aiNet | None = None,
+        trainer: Callable[..., tuple[Mlp, list[float]]] = train,
     ) -> None:
-        self.settings, self.corpus, self.by, self.seed, self.folder, self.say = settings, corpus, by, seed, folder, say
-        self.given = given
+        self.settings, self.corpus, self.by, self.seed, self.say = settings, corpus, by, seed, say
+        self.shelf = Shelf(folder, corpus.pairs, f"{by}-{seed}")
+        self.given, self.trainer = given, trainer
         self.train, self.test = split
         self.made: dict[str, Mlp] = {}
 
@@ -104,17 +104,17 @@ class Chain:
         """Make a variant unless it is there; return its metrics."""
         if variant.base == GIVEN:
             return self._make_given(variant)
-        name, path = variant.name, self.net_path(variant)
-        kept = self._kept(name, self.key(variant))
-        if kept and (not variant.format or self._net_hash(path) == kept[1].get("net_sha256")):
+        name, shelf = variant.name, self.shelf
+        kept = shelf.kept(name, self.key(variant))
+        if kept and (not variant.format or shelf.net_hash(variant) == kept[1].get("net_sha256")):
             self.made[name], about = kept
             return about["metrics"]
-        mlp, history = self._train(variant)
+        mlp, history = (kept[0], kept[1]["loss"]) if kept else self._train(variant)
         about: dict[str, Any] = {"key": self.key(variant), "loss": history}
         lowered = self._lower(mlp, variant.format) if variant.format else None
         graph = lowered.graph if lowered else None
         if graph:
-            about["net_sha256"] = self._save_net(graph, variant)
+            about["net_sha256"] = shelf.save_net(graph, variant)
         metrics: dict[str, Any] = self._score(graph_predictor(graph) if graph else float_predictor(mlp))
         metrics |= self._finding(lowered, variant, metrics) if lowered else {}
         metrics |= {
@@ -123,7 +123,7 @@ class Chain:
         }
         pruned = variant.base == "pruned"
         metrics |= {"keep": mlp.parameters / self._ready(Variant("baseline")).parameters if pruned else 1.0}
-        self._save(mlp, name, about | {"metrics": metrics})
+        shelf.save(mlp, name, about | {"metrics": metrics})
         self.made[name] = mlp
         return metrics
 
@@ -131,48 +131,12 @@ class Chain:
         """The net that the chain starts from, as it is."""
         assert self.given is not None
         graph = z80ai_graph(self.given)
-        self._save_net(graph, variant)
+        self.shelf.save_net(graph, variant)
         parameters = sum(w.size + b.size for w, b in self.given.layers)
         return self._score(graph_predictor(graph)) | {"parameters": parameters, "weight_bytes": constant_bytes(graph)}
 
-    def _save_net(self, graph: Graph, variant: Variant) -> str:
-        pairs = self.corpus.pairs
-        net = Net(graph, meaning_of(pairs, graph.values["logits"].step), Chat(pairs.folds), f"tinychat {variant.name}")
-        return net.save(
-            self.net_path(variant), {"recipe": "tinychat", "variant": variant.name, "charset": list(pairs.charset)}
-        )
-
-    def net_path(self, variant: Variant) -> Path:
-        """Return where the integer net of a variant lies."""
-        return self.folder / f"{variant.name}.net.safetensors"
-
     def _score(self, predict: Predict) -> dict[str, float]:
-        """Accuracy and perplexity on the held-out samples; where whole queries are held out, exact replies as well."""
-        pairs, samples = self.corpus.pairs, self.corpus.samples
-        logits, target = sample_logits(predict, pairs, samples, self.test), samples.target_N[self.test]
-        metrics = {"accuracy": accuracy(logits, target), "perplexity": perplexity(logits, target)}
-        seen, unseen = np.unique(samples.query_N[self.train]), np.unique(samples.query_N[self.test])
-        if not np.isin(unseen, seen).any():
-            metrics |= {
-                "exact_seen": exact_replies(predict, pairs, seen),
-                "exact_unseen": exact_replies(predict, pairs, unseen),
-            }
-        return metrics
-
-    @staticmethod
-    def _net_hash(path: Path) -> str | None:
-        try:
-            return graph_hash(load_graph(path)[0])
-        except LevshaError:
-            return None
-
-    def _kept(self, name: str, key: str) -> tuple[Mlp, dict[str, Any]] | None:
-        """A net that an earlier run finished with the same key; none if its file is missing or damaged: it is made again."""
-        try:
-            mlp, about = load_mlp(self.folder / f"{name}.safetensors")
-        except LevshaError:
-            return None
-        return (mlp, about) if about.get("key") == key else None
+        return score(predict, self.corpus, self.train, self.test)
 
     def _ready(self, variant: Variant) -> Mlp:
         if variant.name not in self.made:
@@ -214,12 +178,12 @@ class Chain:
                 continue
             seed, alone = self.seed + 100 * index, replace(s, distil=0.0, recombined=0.0, teachers=1)
             stage = Stage(name, self._hash([seed, asdict(alone)]), alone, seed)
-            kept = self._kept(stage.name, stage.key)
+            kept = self.shelf.kept(stage.name, stage.key)
             if kept:
                 self.made[name] = kept[0]
             else:
                 self.made[name], history = self._fit(stage, self._untrained(seed), list)
-                self._save(self.made[name], name, {"key": stage.key, "loss": history})
+                self.shelf.save(self.made[name], name, {"key": stage.key, "loss": history})
         return [self.made[name] for name in names]
 
     def _all_teachers(self) -> list[Mlp]:
@@ -234,22 +198,13 @@ class Chain:
             clean = self.settings.train.clean
             batches = ChatBatches(self.corpus, self.train, self.table, schedule, clean, stage.seed)
             say = lambda progress: self.say(stage.name, progress)  # noqa: E731
-            log = MetricsLog(self._checkpoints(stage.name) / "metrics.jsonl")
+            log = MetricsLog(self.shelf.checkpoints(stage.name) / "metrics.jsonl")
             teacher = teacher_of(nets, schedule.temperature) if nets else None
-            checkpoints = Checkpoints(self._checkpoints(stage.name), stage.key, CHECKPOINT_SECONDS)
-            start, history = train(start, batches, schedule, quantisation, teacher, stage.seed, say, checkpoints, log)
+            checkpoints = Checkpoints(self.shelf.checkpoints(stage.name), stage.key, CHECKPOINT_SECONDS)
+            start, history = self.trainer(
+                start, batches, schedule, quantisation, teacher, stage.seed, say, checkpoints, log
+            )
         return estimate_norm(start, self.clean_inputs, quantisation), history
-
-    def _checkpoints(self, name: str) -> Path:
-        return self.folder / f"{name}.checkpoints"
-
-    def _save(self, mlp: Mlp, name: str, about: dict[str, Any]) -> None:
-        about |= {"variant": name, "split": f"{self.by}-{self.seed}", "charset": list(self.corpus.pairs.charset)}
-        save_mlp(mlp, self.folder / f"{name}.safetensors", about)
-        log = self._checkpoints(name) / "metrics.jsonl"
-        if log.exists():
-            log.replace(self.folder / f"{name}.metrics.jsonl")  # beside the net it is of, as soon as that is there
-        shutil.rmtree(self._checkpoints(name), ignore_errors=True)
 
     def _lower(self, mlp: Mlp, weights: Format) -> Lowered:
         lowered = lower_chat(mlp, weights, self.clean_inputs, self.corpus.pairs.charset)
@@ -286,29 +241,5 @@ class Chain:
 
     def _predictor(self, variant: Variant) -> Predict:
         if variant.format:
-            return graph_predictor(load_graph(self.net_path(variant))[0])
+            return graph_predictor(load_graph(self.shelf.net_path(variant))[0])
         return float_predictor(self.made[variant.name])
-
-    def references(self) -> dict[str, float]:
-        """Return the accuracies of the predictors that need no training, made once."""
-        path = self.folder / "references.json"
-        key = hashlib.sha256(f"{RECIPE_VERSION} {self.corpus.pairs.digest} {self.by} {self.seed}".encode()).hexdigest()
-        kept = read_kept(path)
-        if kept.get("key") == key:
-            return kept["references"]
-        queries = self.corpus.query_counts[self.corpus.samples.query_N].astype(np.int64)
-        found = reference_predictors(
-            queries, self.corpus.context_counts.astype(np.int64), self.corpus.samples, self.train, self.test
-        )
-        write_file(path, json.dumps({"key": key, "references": found}))
-        return found
-
-
-def float_predictor(mlp: Mlp) -> Predict:
-    """Return the float net as a predictor of logits from bytes."""
-
-    def predict(query_NL: np.ndarray, context_NL: np.ndarray) -> np.ndarray:
-        counts = [QUERY_NGRAMS.run(query_NL.astype(np.int64)), CONTEXT_NGRAMS.run(context_NL.astype(np.int64))]
-        return forward(mlp, torch.from_numpy(np.concatenate(counts, 1)).float())[-1].numpy()
-
-    return predict

@@ -49,6 +49,7 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
     """Make every variant of one split; return the metrics by variant and the reference predictors."""
     from levsha.recipes.tinychat.chain import Chain  # torch is imported only where it trains
     from levsha.recipes.tinychat.samples import Corpus
+    from levsha.recipes.tinychat.score import references
 
     corpus, job, finished, trained = Corpus(pairs), f"{by}-{seed}", 0, 0
 
@@ -64,7 +65,8 @@ def train_split(settings: TinyChat, pairs: Pairs, by: str, seed: int) -> dict[st
     folder = folder_of(settings.out, by, seed, "splits")
     chain = Chain(settings, corpus, by, seed, split_samples(corpus.samples, by, seed), folder, report, given)
     say(News(job, 0, "reference predictors"))
-    metrics: dict[str, Any] = {"references": {name: {"accuracy": share} for name, share in chain.references().items()}}
+    made = references(corpus, by, seed, (chain.train, chain.test), folder)
+    metrics: dict[str, Any] = {"references": {name: {"accuracy": share} for name, share in made.items()}}
     finished += 1
     for variant in stages_of(settings):
         say(News(job, finished, variant.name))

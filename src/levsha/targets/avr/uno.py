@@ -27,6 +27,7 @@ FLAGS = (
     "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-mcall-prologues",
 )  # fmt: skip
 ANY_SIZE = ("-Wl,--defsym=__TEXT_REGION_LENGTH__=0x400000", "-Wl,--defsym=__DATA_REGION_LENGTH__=0x8000")
+FLASH_BYTES, RAM_BYTES = 32_256, 2_048
 SRAM_START = 0x800000  # where avr-ld puts data addresses
 
 
@@ -50,9 +51,9 @@ class UnoFirmware(Firmware):
     @property
     def excess(self) -> str:
         assert self.sizes.flash_bytes is not None and self.sizes.static_bytes is not None, "the firmware was not built"
-        flash, static = self.sizes.flash_bytes - Uno.flash_bytes, self.sizes.static_bytes - Uno.ram_bytes
-        over = [f"flash {flash} B over {Uno.flash_bytes}"] if flash > 0 else []
-        return ", ".join(over + ([f"SRAM {static} B over {Uno.ram_bytes}"] if static >= 0 else []))
+        flash, static = self.sizes.flash_bytes - FLASH_BYTES, self.sizes.static_bytes - RAM_BYTES
+        over = [f"flash {flash} B over {FLASH_BYTES}"] if flash > 0 else []
+        return ", ".join(over + ([f"SRAM {static} B over {RAM_BYTES}"] if static >= 0 else []))
 
     def vectors(self, inputs: Mapping[str, np.ndarray]) -> Outcome:
         """Run a batch, each vector's inputs put into SRAM as the firmware reaches the stage that reads them."""
@@ -118,8 +119,8 @@ class Uno(Target):
         Tool("/usr/include/simavr/sim_avr.h", "libsimavr-dev"),
         Tool("/usr/include/libelf.h", "libelf-dev"),
     )
-    flash_bytes: int = 32_256
-    ram_bytes: int = 2_048
+    flash_bytes = FLASH_BYTES
+    ram_bytes = RAM_BYTES
     clock_hz = 16_000_000
     dialect = AVR
     kernels = KERNELS
