@@ -126,7 +126,7 @@ class Requantize(Op):
         sums = f"(int32_t)*x++ * {m}"
         if self.pre_shift:
             sums = f"(((int32_t)*x++ + {half(self.pre_shift)}) >> {self.pre_shift}) * {m}"
-        added = f"(int32_t){b} * {1 << self.bias_shift} + {self.rounding}"
+        added = f"{_shifted(b, self.bias_shift)} + {self.rounding}"
         adds = [f"v += {added};", f"v >>= {self.shift};"]
         if self.extra_O is not None:
             adds = [
@@ -181,3 +181,15 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
         return cls(
             name="y", inputs=("x",), multiplier_O=m, bias_O=b, bias_shift=bias_shift, shift=shift, rounding=rounding, lo=lo, hi=hi
         )  # fmt: skip
+
+
+def _shifted(number: str, bits: int) -> str:
+    """C for a 16-bit number shifted left into 32 bits: by whole bytes and one or two bits back where that is nearer, for 8-bit chips.
+
+    >>> _shifted("b", 4), _shifted("b", 7)
+    ('(int32_t)b * 16', '((int32_t)b * 256 >> 1)')
+    """
+    back = -bits % 8
+    if bits and back in (1, 2) and bits + back <= 16:
+        return f"((int32_t){number} * {1 << (bits + back)} >> {back})"
+    return f"(int32_t){number} * {1 << bits}"
