@@ -60,6 +60,11 @@ class Net:
         )
 
 
+def load(path: Path | str) -> Net:
+    """Return the integer net of a file, such as RUN/nets/VARIANT.safetensors; LevshaError where it is none."""
+    return Net.load(Path(path))
+
+
 class Run:
     """Reads and writes the files of one run; see docs/formats.md for the list."""
 
