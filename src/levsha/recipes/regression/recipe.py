@@ -126,7 +126,8 @@ class RegressionRecipe(Recipe[Regression, Table]):
         return ("test_accuracy", "accuracy") if data.is_classes else ("test_r2", "r2")
 
     def choose(self, results: Mapping[str, Any]) -> str | None:
-        return INTEGER.name
+        chip = next(v for v in results["variants"] if v["name"] == INTEGER.name)
+        return None if chip.get("collapse") or chip["mismatches"] else INTEGER.name
 
     def sentences(self, results: Mapping[str, Any]) -> list[str]:
         return sentences(results)
