@@ -45,7 +45,9 @@ def arrays_hash(arrays: dict[str, np.ndarray]) -> str:
 def outputs_hash(graph: Graph) -> str:
     """Return a hash of the graph's outputs for fixed random inputs."""
     rng = np.random.default_rng(7)
-    inputs = {name: rng.integers(v.lo, v.hi, (VECTORS, *v.shape), endpoint=True) for name, v in graph.inputs.items()}
+    inputs = {
+        name: rng.integers(v.lows, v.highs, (VECTORS, *v.shape), endpoint=True) for name, v in graph.inputs.items()
+    }
     values = interpret(graph, inputs)
     return arrays_hash({name: values[name] for name in graph.outputs})
 
@@ -83,12 +85,9 @@ def measure() -> dict[str, Any]:
         for name, words in RUNS.items():
             out = Path(scratch, name)
             command = [sys.executable, "-m", "levsha.cli", "run", *words, "--out", str(out)]
-            subprocess.run([*command, *RECORD_FLAGS.get(name, [])], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             made[name] = describe(out)
     return made
-
-
-RECORD_FLAGS: dict[str, list[str]] = {}
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
