@@ -182,6 +182,7 @@ def chat_logits(arrays: dict[str, np.ndarray], about: dict[str, Any], query: byt
     name = about["variant"].rpartition("-")[2] if "step" in arrays else ""
     h = np.concatenate([ngrams(query, [3], 1, 0, 128), ngrams(context, [1, 2, 3], 0, 7, 128)]).astype(np.float32)
     layers = sum(key.endswith(".weight") for key in arrays)
+    y = h
     for k in range(1, layers + 1):
         weight, gamma, beta, mean, var = (arrays[f"fc{k}.{part}"] for part in ("weight", "gamma", "beta", "mean", "var"))  # fmt: skip
         y = gamma * ((on_grid(weight, name) if name else weight) @ h - mean) / np.sqrt(var + 1e-5) + beta

@@ -113,7 +113,9 @@ def self_test(net: Net, chip: str, simulator: Path, folder: Path, damaged: bool 
     path = folder / "mynet" / "src" / "mynet.c"
     if damaged:
         text = path.read_text()
-        head = list(re.finditer(r"_weight\[\d+\] mynet_FLASH = {\n\d+,(\d+)", text))[-1]  # of the last layer: its inputs are not rare
+        head = list(re.finditer(r"_weight\[\d+\] mynet_FLASH = {\n\d+,(\d+)", text))[
+            -1
+        ]  # of the last layer: its inputs are not rare
         path.write_text(f"{text[: head.start(1)]}{int(head.group(1)) ^ 0x55}{text[head.end(1) :]}")
     main = (
         "#include <avr/io.h>\n#include <avr/sleep.h>\n#include <mynet.h>\nstatic mynet_state net;\n"
@@ -163,7 +165,9 @@ def test_more_constants_than_near_pointers_reach_are_refused_by_the_compiler_and
     export(bare_net(_large()), tmp_path, "big", to="arduino", vectors=4)
     source = tmp_path / "big" / "src" / "big.c"
     done = subprocess.run(["avr-gcc", "-mmcu=atmega2560", "-c", str(source), "-o", "/dev/null"], capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode and re.search(r"#error \"?64000 bytes of constants: pointers of 16 bits reach 60000", done.stderr)
+    assert done.returncode and re.search(
+        r"#error \"?64000 bytes of constants: pointers of 16 bits reach 60000", done.stderr
+    )
     subprocess.run(["gcc", "-c", str(source), "-o", "/dev/null"], check=True)
 
 

@@ -134,8 +134,8 @@ def test_float_weights_load_into_a_module_as_they_are(to: str, numbers: Path) ->
     assert about["hidden"] == [24, 12] and about["activation"] == "relu"
 
 
-def to_integers(net: dict[str, Any], x_NI: np.ndarray) -> np.ndarray:
-    """Readings in their units as the net takes them; rows with one outside its range are left out."""
+def to_integers(net: dict[str, Any], x_NI: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows lie inside every range, and all readings as integers."""
     readings = strangers.to_integers(net, "readings", x_NI)
     ends = np.array(net["inputs"][0]["ranges"])
     return ((readings >= ends[:, 0]) & (readings <= ends[:, 1])).all(1), readings

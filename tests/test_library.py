@@ -147,7 +147,9 @@ def test_two_units_share_the_static_instance(compiler: str, tmp_path: Path) -> N
         )
         once = "#define POWER_IMPLEMENTATION\n" if mode == "single" else ""
         main = 'void take(void);\nint main(void)\n{\n    take();\n    printf("%d\\n", power_answer()[0]);\n    return 0;\n}\n'
-        (folder / "main.c").write_text(f'#include <stdio.h>\n#include "power.h"\n{once}#include "power.h"\n{main}')
+        (folder / "main.c").write_text(
+            f'#include <stdio.h>\n#include "power.h"\n{once}#include "power.h"\n#include "power.h"\n{main}'
+        )
         units = ["main.c", "driver.c", *([] if mode == "single" else ["power.c"])]
         want = interpret(net.graph, {"readings": np.array([[800, 0, 250]])})["answer"][0, 0]
         assert numbers(run(build(folder, units, compiler, *SANITIZERS))).tolist() == [[want]]
@@ -167,6 +169,13 @@ def test_no_name_at_file_scope_is_without_the_prefix(net: Net, mode: str, tmp_pa
     names = {line.split()[-1] for line in listed.splitlines()} - {"_GLOBAL_OFFSET_TABLE_"}
     assert {"mine_run", "mine_self_test", "mine_U8"} - names == {"mine_U8"}
     assert all(name.startswith("mine_") for name in names if "." not in name), names  # with a dot: inside a function
+    shared = subprocess.run(
+        ["nm", "-g", "--defined-only", "mine.o"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    api = {"mine_run", "mine_self_test", *(f"mine_run_{name}" for name in net.graph.inputs)}
+    assert {line.split()[-1] for line in shared.stdout.splitlines()} == api | (
+        {"mine_instance"} if mode == "static" else set()
+    )
     assert names and not any(name.startswith(("mem", "str", "__")) for name in names), "no library is called"
     text = subprocess.run(["gcc", *flags, "-E", "-P", file], cwd=tmp_path, capture_output=True, text=True, check=True)
     types = re.findall(r"\b(?:struct|enum|union)\s+(\w+)|typedef\b[^;{]*?(\w+)\s*;|}\s*(\w+)\s*;", text.stdout)
@@ -224,7 +233,9 @@ def test_optimised_code_computes_what_plain_code_does(compiler: str, tmp_path: P
     """The arena's bytes are int16 here and int8 there: a compiler that trusts types must not reorder the accesses."""
     for name, net in {"sensor": sensor_net(), "chat": chat_net("int8"), "wide": bare_net(WIDE)}.items():
         folder = tmp_path / name
-        export(net, folder, "net", vectors=100)
+        text = export(net, folder, "net", vectors=100)[1].read_text()
+        places = set(re.findall(r"\((?:const )?(\w+) \*\)\(void \*\)\(state->arena", text))
+        assert places and places <= {"uint8_t", "int8_t", "net_i16", "net_i32"} and "(__may_alias__)" in text
         (folder / "main.c").write_text(self_tests(["net"], '#include "net.h"\n'))
         for flags in (("-O0",), ("-O3", "-fstrict-aliasing", "-flto", "-Wstrict-aliasing=1")):
             assert run(build(folder, ["main.c", "net.c"], compiler, *flags, "-DNET_SELF_TEST")) == ""
@@ -359,7 +370,9 @@ def test_the_self_test_notices_one_wrong_byte(net: Net, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "net failed\n")
 
 
-@pytest.mark.parametrize("prefix", ["", "a-b", "9a", "_net", "net_", "a__b", "int", "class", "naïve", "x" * 42, "a b", "$"])
+@pytest.mark.parametrize(
+    "prefix", ["", "a-b", "9a", "_net", "net_", "a__b", "int", "class", "naïve", "x" * 42, "a b", "$"]
+)
 def test_a_prefix_that_is_no_identifier_is_refused(prefix: str) -> None:
     with pytest.raises(LevshaError, match=r"--prefix: is .*; give a C identifier of at most 41 letters"):
         Style(prefix=prefix)

@@ -18,6 +18,7 @@ from levsha.emit.text import comment
 from levsha.ir import SIGIL, Code, Constant, Graph, Op, c_name
 from levsha.meaning import Meaning
 
+
 @dataclass(frozen=True)
 class Style:
     """How the text meets the program around it.

@@ -44,7 +44,9 @@ def _filled(graph: Graph, name: str, names: Names, meaning: Meaning) -> list[str
         lines = [f"static const {value.c_type} {name}[{size}] = {{", *(f"    {line}" for line in numbers), "};"]
         lines.append(f"{ahead}{name}[i];   // each in its own range, counted in its own step")
     if len(meaning.quantities.get(name, ())) == value.size:
-        lines.append(f"// with {names.upper}_FLOAT defined: {names.state}.{name}[i] = {names.prefix}_{name}_from(i, real);")
+        lines.append(
+            f"// with {names.upper}_FLOAT defined: {names.state}.{name}[i] = {names.prefix}_{name}_from(i, real);"
+        )
     return lines
 
 

@@ -80,9 +80,13 @@ def _use(graph: Graph, names: Names, meaning: Meaning, tested: bool) -> list[str
         state = f"All that is written lies in {prefix}_instance, the one state: only one thread at a time may use it."
     lines = [where, state]
     if tested:
-        lines.append(f"With {upper}_SELF_TEST defined in every unit, {prefix}_self_test says whether the compiler got it right.")
+        lines.append(
+            f"With {upper}_SELF_TEST defined in every unit, {prefix}_self_test says whether the compiler got it right."
+        )
     if float_helpers(graph, names, meaning):
-        lines.append(f"With {upper}_FLOAT defined there are helpers from and to real numbers, of the type {upper}_REAL.")
+        lines.append(
+            f"With {upper}_FLOAT defined there are helpers from and to real numbers, of the type {upper}_REAL."
+        )
     return lines
 
 
@@ -158,6 +162,4 @@ def _accessor(graph: Graph, name: str, plan: Plan, names: Names) -> str:
     says = f"{value.size} integers, {value.lo}..{value.hi}."
     if not names.private:
         says = f"Returns {name}: {value.size} integer{'s' * (value.size > 1)}, {value.lo}..{value.hi}, valid until the next run."
-    return (
-        f"/* {says} */\n{head}\n{{\n    return (const {value.c_type} *)(const void *)({place});\n}}\n"
-    )
+    return f"/* {says} */\n{head}\n{{\n    return (const {value.c_type} *)(const void *)({place});\n}}\n"

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from levsha.errors import LevshaError
 from levsha.ir import Graph
 
-WORDS = frozenset(
+_WORDS = (
     "alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const constexpr const_cast "
     "continue decltype default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline "
     "int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register "
     "reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch template this "
-    "thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq".split()
+    "thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq"
 )
+WORDS = frozenset(_WORDS.split())
 """Keywords of C and C++."""
-HEADERS = frozenset(
+_HEADERS = (
     "arduino assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
-    "stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd wchar wctype".split()
+    "stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd wchar wctype"
 )
+HEADERS = frozenset(_HEADERS.split())
 """Headers that a NAME.h of the same name would stand in for."""
 IDENTIFIER = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")
 MOST_LETTERS = 41
@@ -92,7 +94,7 @@ def check_names(graph: Graph, prefix: str) -> None:
     """Raise LevshaError where an input or output has a name that a library cannot give to a function, a macro or a member."""
     public = list(dict.fromkeys((*graph.inputs, *graph.outputs)))
     for name in public:
-        if not IDENTIFIER.fullmatch(name) or name in WORDS and name in graph.inputs:
+        if not IDENTIFIER.fullmatch(name) or (name in WORDS and name in graph.inputs):
             raise LevshaError(f"C: a value is called {name!r}; a C identifier that is no keyword is needed. Rename it.")
     made = ["state", "instance", "run", "self_test", "real", "arena", *(f"run_{name}" for name in graph.inputs)]
     made += [name for name in public if name in graph.outputs or name == "arena"]

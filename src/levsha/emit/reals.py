@@ -15,8 +15,16 @@ from levsha.meaning import Meaning, Quantity
 def float_helpers(graph: Graph, names: Names, meaning: Meaning) -> str:
     """Return the helpers, compiled where PREFIX_FLOAT is defined; '' where no unit is known."""
     values = {name: graph.values[name] for name in (*graph.inputs, *graph.outputs) if _known(graph, name, meaning)}
-    parts = [_to_integer(name, value, meaning.quantities[name], names) for name, value in values.items() if name in graph.inputs]
-    parts += [_to_real(name, value, meaning.quantities[name], names) for name, value in values.items() if name in graph.outputs]
+    parts = [
+        _to_integer(name, value, meaning.quantities[name], names)
+        for name, value in values.items()
+        if name in graph.inputs
+    ]
+    parts += [
+        _to_real(name, value, meaning.quantities[name], names)
+        for name, value in values.items()
+        if name in graph.outputs
+    ]
     if not parts:
         return ""
     exact = all(float_is_enough(meaning.quantities[name], value) for name, value in values.items())
