@@ -32,7 +32,8 @@ from levsha.train.files import load_mlp
 from levsha.train.fit import predict
 from levsha.train.mlp import Quantisation, calibrate, estimate_norm, forward, init_mlp
 from tests import strangers
-from tests.library import ODD, bare_net, chat_net, sensor_net
+from tests.library import ODD, SANITIZERS, bare_net, build, chat_net, sensor_net
+from tests.library import run as run_program
 from tests.test_cli import BRIEF as CHAT_BRIEF
 from tests.test_cli import GOOD
 from tests.test_exact import EXAMPLES, inputs_of
@@ -138,7 +139,7 @@ def to_integers(net: dict[str, Any], x_NI: np.ndarray) -> tuple[np.ndarray, np.n
     """Which rows lie inside every range, and all readings as integers."""
     readings = strangers.to_integers(net, "readings", x_NI)
     ends = np.array(net["inputs"][0]["ranges"])
-    return ((readings >= ends[:, 0]) & (readings <= ends[:, 1])).all(1), readings
+    return np.all((readings >= ends[:, 0]) & (readings <= ends[:, 1]), axis=1), readings
 
 
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
@@ -283,6 +284,21 @@ def test_tensors_begin_at_a_multiple_of_eight_bytes(extra: int, tmp_path: Path) 
         assert 8 + length + ends == len(data)
         assert safetensors.numpy.load(data).keys() == header.keys() - {"__metadata__"}
     np.testing.assert_array_equal(safetensors.numpy.load(floats)["a"], np.arange(3.0))
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes", "chat"])
+def test_the_library_of_a_run_passes_its_self_test(kind: str, request, tmp_path: Path) -> None:
+    run: Path = request.getfixturevalue(kind)
+    variant = ["--variant", "pruned-two_bit"] if kind == "chat" else []
+    assert main(["export", str(run), "--to", "c", "--prefix", "mine", "--folder", str(tmp_path), *variant]) == 0
+    main_c = '#include <stdio.h>\n#include "mine.h"\nint main(void)\n{\n    static mine_state net;\n    printf("%d\\n", mine_self_test(&net));\n    return 0;\n}\n'
+    (tmp_path / "main.c").write_text(main_c)
+    for compiler in ("gcc-c99", "g++-c++17"):
+        flags = (*SANITIZERS, "-DMINE_SELF_TEST", "-DMINE_FLOAT")
+        assert run_program(build(tmp_path, ["main.c", "mine.c"], compiler, *flags)) == "0\n"
+    assert (tmp_path / "mine.c").read_text().count("mine_test_") >= 2
+    assert main(["export", str(run), "--to", "arduino", "--prefix", "mine", "--folder", str(tmp_path), *variant]) == 0
+    assert (tmp_path / "mine" / "library.properties").is_file()
 
 
 def test_every_export_is_described() -> None:
