@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import indent
@@ -12,56 +10,13 @@ import numpy as np
 
 from levsha.emit.choose import Kernel, choose_code
 from levsha.emit.dialect import ALIAS, PORTABLE, Dialect
-from levsha.emit.header import Names, header_text, self_test
+from levsha.emit.header import header_text
 from levsha.emit.memory import plan_memory
-from levsha.errors import LevshaError
+from levsha.emit.names import Names, check_names, check_prefix
+from levsha.emit.selftest import self_test
+from levsha.emit.text import comment
 from levsha.ir import SIGIL, Code, Constant, Graph, Op, c_name
 from levsha.meaning import Meaning
-
-C_WORDS = set(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "class",
-        "new",
-        "delete",
-        "template",
-        "this",
-        "using",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -69,25 +24,24 @@ class Style:
     """How the text meets the program around it.
 
     prefix: begins every name. instance: one static state inside, functions take none, as on a chip; else the caller owns it.
-    private: everything is static, in one text that one unit includes; else a header and a source.
+    private: everything is static, in one text that one unit includes; else a header and a source. single: these two in one header,
+    of which the unit that defines PREFIX_IMPLEMENTATION holds the net.
     """
 
     prefix: str = "net"
     instance: bool = False
     private: bool = False
+    single: bool = False
     dialect: Dialect = PORTABLE
     kernels: Sequence[Kernel] = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", self.prefix) or self.prefix in C_WORDS | set(keyword.kwlist):
-            raise LevshaError(
-                f"--prefix: is {self.prefix!r}; give a C identifier of at most 41 letters, digits and underscores that is no keyword."
-            )
+        check_prefix(self.prefix)
 
 
 @dataclass(frozen=True)
 class CText:
-    """A header and its source; a private text is all header."""
+    """A header and its source; a private or single text is all header."""
 
     prefix: str
     header: str
@@ -98,15 +52,6 @@ class CText:
         """The texts by file name."""
         return {f"{self.prefix}.h": self.header} | ({f"{self.prefix}.c": self.source} if self.source else {})
 
-    @property
-    def single(self) -> str:
-        """One header: the unit that defines PREFIX_IMPLEMENTATION before it includes it holds the net."""
-        include = f'#include "{self.prefix}.h"\n'
-        body = self.source.replace(include, "")
-        upper = self.prefix.upper()
-        once = f"#if defined({upper}_IMPLEMENTATION) && !defined({upper}_IMPLEMENTED)\n#define {upper}_IMPLEMENTED"
-        return f"{self.header}\n{once}\n{body}#endif\n"
-
 
 def emit_c(
     graph: Graph,
@@ -114,16 +59,20 @@ def emit_c(
     style: Style | None = None,
     meaning: Meaning | None = None,
     tests: Mapping[str, np.ndarray] | None = None,
+    example: Sequence[str] = (),
 ) -> CText:
     """Return the C of a graph: constants, kernels, and one function PREFIX_run_INPUT per input.
 
     After input k has changed, calling the functions k, k + 1, ... in order brings the outputs up to date. meaning: put into
     constants and comments. tests: inputs (N, *shape) for PREFIX_self_test, which is compiled where PREFIX_SELF_TEST is defined.
+    example: the program in the header's comment; one around the bare net where none is given.
     """
     style, plan = style or Style(), plan_memory(graph)
-    names = Names(style.prefix, style.instance, style.private)
+    names = Names(style.prefix, style.instance, style.private, style.single)
+    if not style.private:
+        check_names(graph, style.prefix)
     codes = [choose_code(op, graph, style.kernels) for op in graph.ops]
-    header = header_text(graph, title, names, plan, meaning or Meaning())
+    header = header_text(graph, title, names, plan, meaning or Meaning(), example, bool(tests))
     stages = [_stage(graph, index, codes, plan.offset, names) for index in range(len(graph.inputs))]
     parts = [
         "#include <stdint.h>",
@@ -138,8 +87,12 @@ def emit_c(
     body = "\n".join(part for part in parts if part).replace(SIGIL, f"{style.prefix}_")
     if style.private:
         return CText(style.prefix, header.replace(names.body_mark, body))
-    source = f'/* {title}: the net behind {style.prefix}.h. Made by Levsha; do not edit. */\n#include "{style.prefix}.h"\n{body}'
-    return CText(style.prefix, header.replace(names.body_mark, ""), source)
+    header, upper = header.replace(names.body_mark, ""), names.upper
+    if style.single:
+        once = f"#if defined({upper}_IMPLEMENTATION) && !defined({upper}_IMPLEMENTED)\n#define {upper}_IMPLEMENTED\n"
+        return CText(style.prefix, f"{header}\n{once}{body}#endif\n")
+    about = comment([f"{title}: the net behind {style.prefix}.h. Made by Levsha; do not edit."])
+    return CText(style.prefix, header, f'{about}\n#include "{style.prefix}.h"\n{body}')
 
 
 def _instance(names: Names) -> str:

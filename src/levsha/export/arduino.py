@@ -2,59 +2,105 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from levsha import __version__
-from levsha.emit.c import Style, emit_c
+from levsha.emit.c import Style
+from levsha.emit.names import Names
+from levsha.emit.text import comment, plain
 from levsha.export.base import Source
+from levsha.export.c import library
+from levsha.export.example import answer, is_chat
+from levsha.ir import C_TYPES, Graph
 from levsha.run import Net
 from levsha.targets import ARDUINO
+
+NEAR_BYTES = 60_000  # of constants: near pointers into program memory reach 65 535, and others' constants lie there too
 
 
 def write(source: Source) -> dict[str, bytes]:
     """Return the files of the folder PREFIX: library.properties, src and an example."""
     net, name = source.integer, source.prefix
-    style = Style(prefix=name, instance=source.instance, dialect=ARDUINO)
-    text = emit_c(net.graph, net.title, style, net.meaning, source.tests)
-    files = {f"src/{file}": content for file, content in text.files.items()}
-    files["library.properties"] = _properties(name, net)
-    files[f"examples/{name}_example/{name}_example.ino"] = _example(name, net, source.instance)
+    text = library(source, Style(prefix=name, instance=source.instance, dialect=ARDUINO))
+    files = {"library.properties": _properties(name, net), f"src/{name}.h": text.header}
+    files[f"src/{name}.c"] = text.source + _limit(net.graph)
+    files[f"examples/{name}_example/{name}_example.ino"] = _sketch(net, Names(name, source.instance, private=False))
     return {f"{name}/{file}": content.encode() for file, content in files.items()}
 
 
 def _properties(name: str, net: Net) -> str:
-    about = " ".join(net.meaning.about.split()) or net.title
+    sentence = plain(net.title) or name
     lines = {
-        "name": name, "version": __version__, "author": "Levsha", "maintainer": "Levsha", "sentence": net.title,
-        "paragraph": about, "category": "Data Processing", "url": "https://example.org", "architectures": "*", "includes": f"{name}.h",
+        "name": name, "version": __version__, "author": "Levsha", "maintainer": "Levsha", "sentence": sentence,
+        "paragraph": plain(" ".join(net.meaning.about.split())) or "Exact integers: every board computes the same bits.",
+        "category": "Data Processing", "url": "https://example.org", "architectures": "*", "includes": f"{name}.h",
     }  # fmt: skip
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
-def _example(name: str, net: Net, instance: bool) -> str:
-    first, value = next(iter(net.graph.inputs.items()))
-    output, state = net.graph.outputs[0], "" if instance else "&net"
-    member = f"{name}_instance.{first}" if instance else f"net.{first}"
-    low, high = int(value.lows.ravel()[0]), int(value.highs.ravel()[0])
-    own = (
-        ""
-        if instance
-        else f"static {name}_state net;   // the net's memory: {value.size} inputs and what it computes with\n"
+def _limit(graph: Graph) -> str:
+    """What stops a compiler whose pointers into program memory have 16 bits, where it would read other bytes in silence."""
+    total = sum(
+        constant.data.size * np.dtype(C_TYPES[constant.c_type][2]).itemsize
+        for op in graph.ops
+        for constant in op.code(graph.values[op.name], *(graph.values[name] for name in op.inputs)).constants.values()
     )
-    return f"""/* {net.title}: puts what pin A0 reads into the first input and prints the first output.
-   What each input means, its unit and its range stand at the top of {name}.h. */
-#include <{name}.h>
+    if total <= NEAR_BYTES:
+        return ""
+    return f'\n#if UINTPTR_MAX <= 0xFFFF\n#error "{total} bytes of constants: pointers of 16 bits reach {NEAR_BYTES}; use a smaller net or another board"\n#endif\n'
 
-{own}
-void setup()
+
+def _sketch(net: Net, names: Names) -> str:
+    about = comment(
+        [
+            f"{net.title}: {'answers lines typed into the serial monitor' if is_chat(net) else 'prints what it makes of what it reads'}.",
+            f"What each input means, its unit and its range stand at the top of {names.prefix}.h.",
+        ]
+    )
+    own = "" if names.instance else f"static {names.prefix}_state net;   // all the memory that the net needs\n\n"
+    turn = _talk(net, names) if is_chat(net) else _measure(net, names)
+    body = "\n".join(f"    {line}" if line else "" for line in turn)
+    return f"""{about}
+#include <{names.prefix}.h>
+
+{own}void setup()
 {{
     Serial.begin(115200);
 }}
 
 void loop()
 {{
-    const int pin = analogRead(A0);
-    {member}[0] = constrain(pin, {low}, {high});
-    {name}_run({state});
-    Serial.println({name}_{output}({state})[0]);
-    delay(1000);
+{body}
 }}
 """
+
+
+def _talk(net: Net, names: Names) -> list[str]:
+    size = net.graph.inputs["query"].size
+    return [
+        "while (!Serial.available()) {}", f"memset({names.state}.query, 0, {size});",
+        f"const size_t end = Serial.readBytesUntil('\\n', reinterpret_cast<char *>({names.state}.query), {size});",
+        f"if (end && {names.state}.query[end - 1] == '\\r') {names.state}.query[end - 1] = 0;",
+        *answer(names, ["if (!answer[0]) break;", "Serial.write(answer[0]);"]), "Serial.println();",
+    ]  # fmt: skip
+
+
+def _measure(net: Net, names: Names) -> list[str]:
+    lines: list[str] = []
+    for name, value in net.graph.inputs.items():
+        label, at = f"{names.upper}_{name.upper()}", "i" if value.ranges is not None else "0"
+        lines += [
+            f"static const int32_t {name}_lows[] = {label}_LOWS, {name}_highs[] = {label}_HIGHS;",
+            f"for (int i = 0; i < {label}_SIZE; ++i) {{",
+            f"    const int32_t pin = analogRead(A0);   // put here what measures element i of {name}, counted in its step",
+            f"    {names.state}.{name}[i] = constrain(pin, {name}_lows[{at}], {name}_highs[{at}]);",
+            "}",
+        ]
+    output, call = net.graph.outputs[0], f"{names.prefix}_{net.graph.outputs[0]}({names.argument})"
+    label = f"{names.upper}_{output.upper()}"
+    lines += [f"{names.prefix}_run({names.argument});"]
+    if output in net.meaning.classes:
+        lines += [f"static const char *const classes[] = {label}_CLASSES;", f"Serial.println(classes[{call}[0]]);"]
+    else:
+        lines += [f"for (int i = 0; i < {label}_SIZE; ++i) {{", f"    Serial.print({call}[i]);", "    Serial.print(' ');", "}", "Serial.println();"]  # fmt: skip
+    return [*lines, "delay(1000);"]

@@ -1,0 +1,205 @@
+"""Readers of exported nets, written from docs/formats.md by someone who has numpy or torch and no Levsha: it imports none of it."""
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BLOCKS = {"binary": 8, "ternary": 5, "two_bit": 8, "two_bit_z80": 8, "int4": 4, "int8": 4}
+DIGITS = {"binary": 8, "ternary": 5, "two_bit": 4, "two_bit_z80": 4, "int4": 2, "int8": 1}
+SCALED = {"binary": (2, -1), "ternary": (1, -1), "two_bit": (2, -3), "two_bit_z80": (1, -2), "int4": (1, -7), "int8": (1, 0)}  # fmt: skip
+KINDS = {"uint8_t": "<u1", "int8_t": "<i1", "int16_t": "<i2", "int32_t": "<i4"}
+LETTERS = {"multiplier_O": "multiplier", "bias_O": "bias", "extra_O": "extra", "table": "table"}
+TOPS = {"binary": 255, "ternary": 255, "two_bit": 127, "two_bit_z80": 127, "int4": 63, "int8": 255}
+MEANS = {"binary": 1.0, "ternary": 1.4, "two_bit": 0.624, "two_bit_z80": 1.25, "int4": 0.42}
+ENDS = {"ternary": (-1, 1), "two_bit_z80": (-2, 1), "int4": (-7, 7), "int8": (-127, 127)}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An integer net, the arrays of its ops as arrays."""
+    net = json.loads(path.read_text(encoding="utf-8"))
+    for op in net["ops"]:
+        op |= {field: np.array(op[field]) for field in ("weight_OI", *LETTERS) if field in op}
+    return net
+
+
+def read_bin(path: Path) -> dict[str, Any]:
+    """The same from the packed file."""
+    data = path.read_bytes()
+    assert data[:8] == b"LEVSHA1\n"
+    (length,) = struct.unpack("<I", data[8:12])
+    net, payload = json.loads(data[12 : 12 + length]), data[12 + length :]
+    for op in net["ops"]:
+        parts = {c["name"]: np.frombuffer(payload, KINDS[c["type"]], c["bytes"] // int(KINDS[c["type"]][2]), c["offset"]) for c in op["constants"]}  # fmt: skip
+        for field, letters in LETTERS.items():
+            if isinstance(op.get(field), dict):
+                op[field] = parts[f"{op['name']}_{letters}"].reshape(op[field]["shape"])
+            elif field in op:
+                op[field] = np.array(op[field])
+        if isinstance(op.get("weight_OI"), dict):
+            packed = np.concatenate([part for name, part in parts.items() if name.startswith(f"{op['name']}_weight")])
+            op["weight_OI"] = unpack(packed, op["format"], *op["weight_OI"]["shape"])
+    return net
+
+
+def unpack(packed: np.ndarray, name: str, outputs: int, inputs: int) -> np.ndarray:
+    byte, digits = packed.astype(int), []
+    for k in range(DIGITS[name]):
+        if name == "ternary":
+            digits.append(3 * byte >> 8)
+            byte = 3 * byte & 255
+        elif name == "int8":
+            digits.append(np.where(byte > 127, byte - 256, byte))
+        else:
+            width = 8 // DIGITS[name]
+            digits.append(byte >> width * k & (1 << width) - 1)
+    factor, offset = SCALED[name]
+    blocks = np.stack(digits, 1).reshape(-1, inputs, BLOCKS[name])
+    return (blocks.swapaxes(1, 2).reshape(-1, inputs) * factor + offset)[:outputs]
+
+
+def compute(net: dict[str, Any], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every value of an integer net for a batch of inputs (N, ...), which must lie in their ranges."""
+    values = {name: x.astype(np.int64) for name, x in inputs.items()}
+    for about in net["inputs"]:
+        x, ends = values[about["name"]], np.array(about.get("ranges", [[about["lo"], about["hi"]]]))
+        assert list(x.shape[1:]) == about["shape"] and (x >= ends[:, 0]).all() and (x <= ends[:, 1]).all()
+    for op in net["ops"]:
+        x = [values[name] for name in op["inputs"]]
+        values[op["name"]] = globals()[f"run_{op['op']}"](op, *x)
+    return values
+
+
+def run_Dense(op, x):
+    return x @ op["weight_OI"].T.astype(np.int64)
+
+
+def run_Add(op, a, b):
+    return a + b
+
+
+def run_Requantize(op, x):
+    multiplier, bias = op["multiplier_O"].astype(np.int64), op["bias_O"].astype(np.int64)
+    extra = op["extra_O"].astype(np.int64) if "extra_O" in op else 0
+    pre = op["pre_shift"]
+    p = (x + (1 << pre >> 1)) >> pre if pre else x
+    sums = p * multiplier + ((bias << op["bias_shift"]) + op["rounding"]) * (1 << extra)
+    return np.clip(sums >> (op["shift"] + extra), op["lo"], op["hi"])
+
+
+def run_Argmax(op, x):
+    return x.reshape(len(x), -1).argmax(1)[:, None]
+
+
+def run_Lookup(op, x):
+    return op["table"].astype(np.int64)[x]
+
+
+def run_NgramCounts(op, x):
+    return np.array([ngrams(bytes(row.tolist()), op["sizes"], op["pad"], op["position_seed"], op["buckets"]) for row in x])  # fmt: skip
+
+
+def ngrams(text: bytes, sizes: list[int], pad: int, seed: int, buckets: int) -> np.ndarray:
+    small = bytes(c + 32 if 65 <= c <= 90 else c for c in text.split(b"\0")[0])
+    padded, counts = b" " * pad + small + b" " * pad, np.zeros(buckets, np.int64)
+    for n in sizes:
+        for i in range(len(padded) - n + 1):
+            h = i * seed
+            for code in padded[i : i + n]:
+                h = (31 * h + code) % 65536
+            counts[h % buckets] += 1
+    return counts
+
+
+def to_integers(net: dict[str, Any], name: str, real: np.ndarray) -> np.ndarray:
+    quantities = net["meaning"]["quantities"][name]
+    zero, step = (np.array([q[key] for q in quantities]) for key in ("zero", "step"))
+    return np.rint((real - zero) / step).astype(np.int64)
+
+
+def to_real(net: dict[str, Any], name: str, integers: np.ndarray) -> np.ndarray:
+    quantities = net["meaning"]["quantities"][name]
+    zero, step = (np.array([q[key] for q in quantities]) for key in ("zero", "step"))
+    return zero + step * integers
+
+
+def chat(net: dict[str, Any], line: bytes) -> bytes:
+    """The answer of an integer chat net to a short line."""
+    query = np.frombuffer(line.strip().ljust(60, b"\0"), np.uint8)
+    charset, said = bytes(net["ops"][-1]["table"].tolist()), b""
+    while len(said) < 50:
+        context = np.frombuffer(said[-8:].rjust(8), np.uint8)
+        byte = int(compute(net, {"query": query[None], "context": context[None]})["next"][0, 0])
+        assert byte in charset
+        if byte == charset[-1] == 0:
+            break
+        said += bytes([byte])
+    return said
+
+
+def read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    found = dict(np.load(path, allow_pickle=False))
+    return found, json.loads(str(found.pop("about")))
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])  # noqa: SIM118
+
+
+def read_pt(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    import torch
+
+    found = torch.load(path, weights_only=True)
+    return {name: tensor.numpy() for name, tensor in found["state_dict"].items()}, json.loads(found["about"])
+
+
+ACTIVATIONS = {
+    "relu": lambda y: np.maximum(y, 0), "tanh": np.tanh, "silu": lambda y: y / (1 + np.exp(-y)),
+    "mish": lambda y: y * np.tanh(np.log1p(np.exp(y))), "gelu": lambda y: y * (1 + np.vectorize(math.erf)(y / math.sqrt(2))) / 2,
+}  # fmt: skip
+
+
+def regression(arrays: dict[str, np.ndarray], about: dict[str, Any], real: np.ndarray) -> np.ndarray:
+    """What the float net of a regression says of real inputs (N, I): numbers in their units, or logits."""
+    mean, deviation, constant = (np.array([q[key] for q in about["inputs"]]) for key in ("mean", "deviation", "constant"))  # fmt: skip
+    y = np.where(constant, 0.0, (real - mean) / deviation)
+    layers = len(about["hidden"]) + 1
+    for k in range(layers):
+        y = y @ arrays[f"{2 * k}.weight"].T.astype(float) + arrays[f"{2 * k}.bias"]
+        y = ACTIVATIONS[about["activation"]](y) if k < layers - 1 else y
+    mean, deviation = (np.array([q[key] for q in about["outputs"]]) for key in ("mean", "deviation"))
+    return y if about["classes"] else mean + deviation * y
+
+
+def chat_logits(arrays: dict[str, np.ndarray], about: dict[str, Any], query: bytes, context: bytes) -> np.ndarray:
+    """The logits of a float chat net, as it was trained: of a quantised variant on its grid."""
+    name = about["variant"].rpartition("-")[2] if "step" in arrays else ""
+    h = np.concatenate([ngrams(query, [3], 1, 0, 128), ngrams(context, [1, 2, 3], 0, 7, 128)]).astype(np.float32)
+    layers = sum(key.endswith(".weight") for key in arrays)
+    y = h
+    for k in range(1, layers + 1):
+        weight, gamma, beta, mean, var = (arrays[f"fc{k}.{part}"] for part in ("weight", "gamma", "beta", "mean", "var"))  # fmt: skip
+        y = gamma * ((on_grid(weight, name) if name else weight) @ h - mean) / np.sqrt(var + 1e-5) + beta
+        if k == layers:
+            break
+        step = arrays["step"][k - 1] if name else 1.0
+        h = step * np.clip(np.floor(y / step + 0.5), 0, TOPS[name]) if name else np.maximum(y, 0)
+    return y
+
+
+def on_grid(weight: np.ndarray, name: str) -> np.ndarray:
+    size = np.abs(weight).max(1) / 127 if name == "int8" else MEANS[name] * np.abs(weight).mean(1)
+    w = weight / size[:, None]
+    if name == "binary":
+        grid = np.where(w >= 0, 1, -1)
+    elif name == "two_bit":
+        grid = np.clip(2 * np.floor(w / 2) + 1, -3, 3)
+    else:
+        grid = np.clip(np.rint(w), *ENDS[name])
+    return grid * size[:, None]
