@@ -27,8 +27,8 @@ class Quantity:
         ('depth in units of 0.01 m after 100 is taken away', 'door in units of 1')
         """
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name} in units of {self.step:g}{unit}" + (
-            f" after {self.zero:g} is taken away" if self.zero else ""
+        return f"{self.name} in units of {self.step:.10g}{unit}" + (
+            f" after {self.zero:.10g} is taken away" if self.zero else ""
         )
 
 
