@@ -30,9 +30,10 @@ def draw(value: Value, count: int, rng: np.random.Generator) -> np.ndarray:
         picks = rng.multinomial(value.total, np.full(value.size, 1 / value.size), count)
         return np.minimum(picks, value.hi).reshape(count, *value.shape)
     x = rng.integers(value.lows, value.highs, (count, *value.shape), endpoint=True)
-    x[0], x[1] = value.lows, value.highs
+    for ends, at in zip((value.lows, value.highs), x[:2], strict=False):
+        at[:] = ends
     if value.lows.max() <= 0 <= value.highs.min():
-        x[2:4] *= rng.random((2, *value.shape)) < 0.5
+        x[2:4] *= rng.random(x[2:4].shape) < 0.5
     return x
 
 

@@ -108,12 +108,12 @@ def test_a_float_regression_predicts_elsewhere(to: str, kind: str, variant: str,
     prepared, source = table_of(run), variant.removesuffix("-int8")
     table, x_NI = prepared.table, prepared.table.x_NI[prepared.test]
     widths = [len(table.features), *([12, 8] if variant == "baseline" else [24, 12]), len(table.outputs)]
-    model = build_mlp(widths, about["activation"], 0, prepared.constant_I)
+    model = build_mlp(widths, about["activation"], 0, prepared.x.constant_C)
     weights = run / "training" / "split-0" / source / "model.safetensors"
     model.load_state_dict({k: torch.from_numpy(a) for k, a in safetensors.numpy.load_file(weights).items()})
     want = prepared.real(predict(model, prepared.standardise(x_NI)))
     said = strangers.regression(arrays, about, x_NI)
-    spread = prepared.scale.y_std_O.max()
+    spread = prepared.y.std_C.max()
     np.testing.assert_allclose(said, want, rtol=1e-4, atol=1e-4 * spread)
     assert [q["name"] for q in about["inputs"]] == list(table.features) and about["variant"] == source
     assert [q["unit"] for q in about["inputs"]] == list(table.units)

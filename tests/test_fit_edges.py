@@ -24,7 +24,6 @@ from levsha.files import write_file
 from levsha.store import stable
 from levsha.train.batch import Arrays, Stream
 from levsha.train.checkpoint import read_checkpoint
-from levsha.train.files import export_state_dict
 from levsha.train.fit import Fitted, fit, predict
 from levsha.train.optim import RULES, Optimizer
 from levsha.train.settings import OPTIMIZERS, Training
@@ -319,17 +318,6 @@ def test_bytes_and_fingerprints_of_every_type(tmp_path: Path) -> None:
     assert torch.equal(found["a"], values.bfloat16()) and torch.equal(found["d"], values.t())
     with pytest.raises(LevshaError, match=r"cannot hold all of torch\.complex128.*convert that part of the model"):
         pack({"a": torch.zeros(2, dtype=torch.complex128)})
-
-
-def test_a_bf16_net_is_exported_where_it_can_be(tmp_path: Path) -> None:
-    model = fit(net().bfloat16(), (X, Y), None, BRIEF, folder=tmp_path).model
-    source = tmp_path / "model.safetensors"
-    export_state_dict(source, tmp_path / "m.pt", "pt")
-    twin = net().bfloat16()
-    twin.load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
-    assert same(twin, model)
-    with pytest.raises(LevshaError, match=r"holds torch\.bfloat16, which numpy has not; export it as pt"):
-        export_state_dict(source, tmp_path / "m.npz", "npz")
 
 
 # States of its own
