@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup campaign full lint test golden lesson bench-interpret bench-start bench-train
+.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-interpret bench-start bench-train
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -12,10 +12,13 @@ demo: setup
 	@for line in "hello" "who are you" "do you like tea" "what is your chip"; do \
 	    printf '\n> %s\n' "$$line"; $(LEVSHA) chat $(RUN) --target uno --say "$$line" || $(LEVSHA) chat $(RUN) --say "$$line"; done
 
-check: setup lint test
+check: setup-tests lint test
 
 setup:
 	@bash scripts/setup.sh
+
+setup-tests:
+	@bash scripts/setup.sh tests
 
 lint:
 	.venv/bin/ruff check .
@@ -25,7 +28,7 @@ lint:
 test:
 	$(PYTHON) -m pytest -n 2 -m "not campaign"
 
-campaign: setup
+campaign: setup-tests
 	$(PYTHON) -m pytest -n 2 -m campaign
 
 # The recipe that reaches the figures in README: three splits of each kind.
@@ -33,11 +36,19 @@ full: setup
 	$(LEVSHA) run tinychat --preset full --out runs/full $(ARGS)
 
 # Writes the exact byte and cycle counts, and the golden C, that the tests compare with; look at the difference before a commit.
-golden: setup
+golden: setup-tests
 	$(PYTHON) -m tests.write_golden
 
 bench-start: setup
 	$(PYTHON) -m benchmarks.start $(RUN)
+
+# What nets compute, against what was recorded: weights, outputs and tables of one fixed run of each recipe.
+record: setup-tests
+	$(PYTHON) -m tests.record $(ARGS)
+
+# Cycles a MAC and bytes of the hand-made kernels beside the portable C.
+bench-kernels: setup
+	$(PYTHON) -m benchmarks.kernels
 
 # Seconds for 10 000 vectors through the interpreter.
 bench-interpret: setup
@@ -50,5 +61,5 @@ bench-train: setup
 	$(PYTHON) -m benchmarks.train_tinychat
 
 # Draws the pictures of docs/lesson.md anew, by running its code.
-lesson: setup
+lesson: setup-tests
 	$(PYTHON) -m tests.test_lesson

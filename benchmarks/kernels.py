@@ -73,23 +73,25 @@ def activations(rng: np.random.Generator, lo: int, hi: int, count: int) -> np.nd
     return rng.permuted(x_NI, axis=1)
 
 
+def example_layer(weights: str, x_type: str, count: int, outputs: int) -> tuple[Dense, Value, np.ndarray]:
+    """Return a layer with random weights, its input's range, and ten inputs; always the same."""
+    rng = np.random.default_rng([count, outputs])
+    lo, hi = RANGES[x_type]
+    weight_OI = rng.choice(FORMATS[weights].grid, (outputs, count))
+    op = Dense(name="y", inputs=("x",), weight_OI=weight_OI, format=FORMATS[weights])
+    return op, Value((count,), lo, hi), activations(rng, lo, hi, count)
+
+
 def main() -> None:
-    rng = np.random.default_rng(0)
     print("layer                       kernel    cycles/MAC   cycles  estimate   code  weights  stack")
     for weights, x_type, count, outputs in LAYERS:
-        lo, hi = RANGES[x_type]
-        x_NI = activations(rng, lo, hi, count)
-        weight_OI = rng.choice(FORMATS[weights].grid, (outputs, count))
-        op, value = (
-            Dense(name="y", inputs=("x",), weight_OI=weight_OI, format=FORMATS[weights]),
-            Value((count,), lo, hi),
-        )
+        op, value, x_NI = example_layer(weights, x_type, count, outputs)
         for target, about in ((Portable(), "portable"), (Assembly(), "assembly")):
             found = measure(target, op, value, x_NI)
             cost = Dense24().cost if target.kernels else Dense24().portable_cost
             guess = f"{cost(op, op.infer(value), value, nonzero=float((x_NI != 0).mean())).cycles:8.0f}"
             print(
-                f"{weights} {count:>3} -> {outputs:<3} {x_type:<8}   {about} {found.cycles / weight_OI.size:11.2f} "
+                f"{weights} {count:>3} -> {outputs:<3} {x_type:<8}   {about} {found.cycles / op.weight_OI.size:11.2f} "
                 f"{found.cycles:8.0f}  {guess}  {found.code:5} {found.weights:8} {found.stack:6}"
             )
 

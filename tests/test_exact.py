@@ -1,10 +1,12 @@
 """Every op, in every format, on every target, against the interpreter: a new op, format or target is tested by existing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from levsha.emit.choose import Cost, Kernel
 from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.ops import OPS
@@ -15,6 +17,11 @@ EXAMPLES = [
     for name, op in OPS.items()
     for index, graph in enumerate(op.examples(np.random.default_rng(0)))
 ]
+
+
+def _takes(kernel: Kernel, graph: Any) -> bool:
+    op = graph.ops[-1]
+    return isinstance(op, kernel.op) and kernel.takes(op, graph.values[op.name], *(graph.values[n] for n in op.inputs))
 
 
 def draw(value: Value, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -53,6 +60,27 @@ def test_target_equals_interpreter(graph: Graph, target, tmp_path: Path, need) -
     got = target.run(graph, inputs, tmp_path)
     for name in graph.outputs:
         np.testing.assert_array_equal(got.outputs[name], want[name])
+
+
+FORCED = [
+    pytest.param(target, kernel, graph.values[0], id=f"{target.name}-{kernel.name}-{graph.id}")
+    for target in TARGETS.values()
+    for kernel in target.kernels
+    for graph in EXAMPLES
+    if _takes(kernel, graph.values[0])
+]
+
+
+@pytest.mark.parametrize(("target", "kernel", "graph"), FORCED)
+def test_every_kernel_equals_the_interpreter(target, kernel, graph: Graph, tmp_path: Path, need) -> None:
+    """Each kernel computes every op it says it takes, whether or not the planner would choose it."""
+    need(target)
+    always = type("Always", (type(kernel),), {"portable_cost": lambda *_, **__: Cost(float("inf"), 0)})()
+    forced = type("Forced", (type(target),), {"kernels": (always,)})()
+    inputs = inputs_of(graph, 8)
+    got = forced.run(graph, inputs, tmp_path)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(got.outputs[name], interpret(graph, inputs)[name])
 
 
 @pytest.mark.parametrize("graph", EXAMPLES)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from levsha.applications import Sensor
 from levsha.data.tables import Table
 from levsha.errors import LevshaError
 from levsha.evidence.regression import r_squared
@@ -36,6 +37,7 @@ from levsha.recipes.regression.net import Prepared, build_mlp
 from levsha.recipes.regression.settings import TableTraining
 from levsha.recipes.tinychat.integer import lower_chat
 from levsha.recipes.tinychat.settings import top_of
+from levsha.run import Net
 from levsha.store import graph_hash
 from levsha.train.fit import fit, predict
 from levsha.train.mlp import Mlp
@@ -278,7 +280,7 @@ def sensor_table(rows: int = 600) -> Table:
 
 def trained(table: Table, hidden: tuple[int, ...] = (24, 12)) -> tuple[nn.Sequential, Prepared]:
     prepared = Prepared(table, 0)
-    model = build_mlp([table.x_NI.shape[1], *hidden, 1], "relu", 0, prepared.constant_I)
+    model = build_mlp([table.x_NI.shape[1], *hidden, 1], "relu", 0, prepared.x.constant_C)
     settings = replace(TableTraining(epochs=60, batch=16, rate=5e-3), loss="mse")
     made = fit(model, prepared.pair(prepared.train), prepared.pair(prepared.validation), settings).model
     assert isinstance(made, nn.Sequential)
@@ -291,13 +293,13 @@ def test_a_rare_flag_and_a_wide_sensor_cost_nothing_as_integers() -> None:
     lowered, meaning = lower_net(model, prepared)
     x, y = table.x_NI[prepared.test], table.y_NO[prepared.test]
     by_float = r_squared(y, prepared.real(predict(model, prepared.standardise(x))))
-    by_integer = r_squared(y, integer_answer(lowered.graph, meaning, x))
+    by_integer = r_squared(y, integer_answer(Net(lowered.graph, meaning, Sensor(meaning), "test"), x))
     assert by_float > 0.98 and by_integer > by_float - 0.01 and lowered.findings == ()
 
 
 def test_each_reading_has_a_range_of_its_own() -> None:
     prepared = Prepared(sensor_table(), 0)
-    lowered, meaning = lower_net(build_mlp([5, 4, 1], "relu", 0, prepared.constant_I), prepared)
+    lowered, meaning = lower_net(build_mlp([5, 4, 1], "relu", 0, prepared.x.constant_C), prepared)
     value = lowered.graph.inputs["readings"]
     assert value.ranges is not None
     adc, door, battery, heater, fan = value.ranges
@@ -314,7 +316,7 @@ def test_a_constant_input_is_as_if_it_were_not_there() -> None:
     without = replace(table, x_NI=table.x_NI[:, :3], features=table.features[:3], units=table.units[:3])
     model, prepared = trained(table, (8,))
     bare, bare_prepared = trained(without, (8,))
-    assert prepared.constant_I.tolist() == [False, False, False, True, True]
+    assert prepared.x.constant_C.tolist() == [False, False, False, True, True]
     test = prepared.test
     want = bare_prepared.real(predict(bare, bare_prepared.inputs(test)))
     np.testing.assert_allclose(prepared.real(predict(model, prepared.inputs(test))), want, rtol=1e-4)
@@ -324,9 +326,14 @@ def test_a_constant_input_is_as_if_it_were_not_there() -> None:
     changed = table.x_NI[test] + [0, 0, 0, 7, 7]
     np.testing.assert_allclose(prepared.real(predict(model, prepared.standardise(changed))), want, rtol=1e-4)
     lowered, meaning = lower_net(model, prepared)
-    got = integer_answer(lowered.graph, meaning, table.x_NI[test])
+    got = integer_answer(Net(lowered.graph, meaning, Sensor(meaning), "test"), table.x_NI[test])
     bare_lowered, bare_meaning = lower_net(bare, bare_prepared)
-    assert r_squared(integer_answer(bare_lowered.graph, bare_meaning, without.x_NI[test]), got) > 0.9999
+    assert (
+        r_squared(
+            integer_answer(Net(bare_lowered.graph, bare_meaning, Sensor(bare_meaning), "test"), without.x_NI[test]), got
+        )
+        > 0.9999
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-165, 1e-280, 1e25])
@@ -335,7 +342,7 @@ def test_the_unit_of_a_column_does_not_matter(scale: float) -> None:
     other = replace(table, x_NI=table.x_NI * np.array([1, 1, scale, 1, 1]), y_NO=table.y_NO * scale)
     model, prepared = trained(other, (8,))
     lowered, meaning = lower_net(model, prepared)
-    answer = integer_answer(lowered.graph, meaning, other.x_NI[prepared.test])
+    answer = integer_answer(Net(lowered.graph, meaning, Sensor(meaning), "test"), other.x_NI[prepared.test])
     assert (
         np.isfinite(answer).all()
         and np.abs(answer - prepared.real(predict(model, prepared.inputs(prepared.test)))).max() < 3 * scale
@@ -353,7 +360,7 @@ def test_a_class_has_its_name_and_logits_their_step() -> None:
     table = sensor_table(200)
     classes = replace(table, y_NO=(table.x_NI[:, 0] > 16_000).astype(np.int64), outputs=("low", "high"), output_unit="")
     prepared = Prepared(classes, 0)
-    lowered, meaning = lower_net(build_mlp([5, 6, 2], "tanh", 0, prepared.constant_I), prepared)
+    lowered, meaning = lower_net(build_mlp([5, 6, 2], "tanh", 0, prepared.x.constant_C), prepared)
     assert lowered.graph.outputs == ("class", "logits") and meaning.classes == {"class": ("low", "high")}
     assert isinstance(lowered.graph.ops[-1], Argmax) and isinstance(lowered.graph.ops[1], Dense)
     assert [q.step for q in meaning.quantities["logits"]] == [lowered.graph.values["logits"].step] * 2

@@ -48,7 +48,7 @@ def test_every_activation_becomes_exact_integers(activation: str, data: str, tmp
     x = table.x_NI[prepared.test]
     inputs = prepared.inputs(prepared.test)
     by_float = score(prepared, prepared.test, prepared.real(model(inputs).detach()))
-    by_integer = score(prepared, prepared.test, integer_answer(graph, meaning, x))
+    by_integer = score(prepared, prepared.test, integer_answer(Net(graph, meaning, Sensor(meaning), "test"), x))
     figure, floor, loss = ("r2", 0.45, 0.06) if data == "gravity" else ("accuracy", 85, 4)
     assert by_float[figure] > floor and by_integer[figure] > by_float[figure] - loss
 
@@ -72,7 +72,7 @@ def test_inputs_far_from_zero_lose_nothing_as_integers(tmp_path: Path) -> None:
     graph = lowered.graph
     target = prepared.table.y_NO[prepared.test]
     by_float = r_squared(target, prepared.real(predict(model, prepared.inputs(prepared.test))))
-    by_integer = r_squared(target, integer_answer(graph, meaning, x[prepared.test]))
+    by_integer = r_squared(target, integer_answer(Net(graph, meaning, Sensor(meaning), "test"), x[prepared.test]))
     assert by_float > 0.9 and by_integer > by_float - 0.03
 
 

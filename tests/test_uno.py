@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.kernels import example_layer
 from levsha.applications import Chat
 from levsha.applications.chat import decode, graph_predictor
 from levsha.data.pairs import cut_text, typed_query
+from levsha.emit.choose import choose
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare, find_first_difference
 from levsha.formats import FORMATS
@@ -19,7 +21,7 @@ from levsha.ir import Graph
 from levsha.targets import TARGETS, Firmware, find_image
 from levsha.targets.host import Host, HostFirmware
 from tests.nets import CHARSET, small_chat_graph
-from tests.write_golden import GOLDEN, golden_texts, measure
+from tests.write_golden import GOLDEN, LEDGER, golden_texts, measure
 
 UNO = TARGETS["uno"]
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
@@ -255,7 +257,19 @@ def test_golden_c_of_a_tiny_graph() -> None:
 def test_exact_bytes_and_cycles(need) -> None:
     """Every format at the size that ships: flash, SRAM and cycles, compared exactly.  make golden writes them anew."""
     need(UNO)
-    assert measure() == json.loads((GOLDEN / "uno.json").read_text())
+    assert measure() == json.loads(LEDGER.read_text())
+
+
+def test_the_planner_chooses_what_the_ledger_has_measured_as_faster() -> None:
+    """Its estimates need no toolchain; the ledger is what was measured."""
+    for row in json.loads(LEDGER.read_text())["uno"]["layers"]:
+        op, value, _ = example_layer(row["format"], row["x"], row["inputs"], row["outputs"])
+        chosen = choose(op, Graph({"x": value}, (op,)), UNO.kernels)
+        fastest = min(("portable", "dense24"), key=lambda name: row[name]["cycles"])
+        assert (chosen.name if chosen else "portable") == fastest
+        if chosen:
+            estimate = chosen.cost(op, op.infer(value), value).cycles
+            assert abs(estimate / row["dense24"]["cycles"] - 1) < 0.05
 
 
 def test_missing_toolchain_is_explained(monkeypatch: pytest.MonkeyPatch, graph: Graph, tmp_path: Path) -> None:

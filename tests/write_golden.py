@@ -1,4 +1,4 @@
-"""Writes tests/golden: the C of a tiny graph, and the exact bytes and cycles of nets at the size that ships."""
+"""Writes tests/golden, the C of a tiny graph, and the ledger: the exact bytes and cycles of kernels, and of nets at the size that ships."""
 
 import json
 import tempfile
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kernels import LAYERS, Assembly, Portable, example_layer
+from benchmarks.kernels import measure as kernel_cost
 from levsha.applications import Chat
 from levsha.formats import FORMATS
 from levsha.ir import Graph, Value
@@ -15,6 +17,7 @@ from levsha.targets import TARGETS
 from tests.nets import small_chat_graph
 
 GOLDEN = Path(__file__).parent / "golden"
+LEDGER = Path(__file__).parents[1] / "src" / "levsha" / "targets" / "ledger.json"
 HIDDEN = (128, 96, 64)
 LINES = ["hello", "who are you", "do you like tea with lemon or without"]
 
@@ -31,7 +34,25 @@ def tiny_graph() -> Graph:
 
 
 def measure() -> dict[str, Any]:
-    """Return flash, SRAM and cycles of a chat net of each format, its weights random but always the same."""
+    """Return what the ledger holds of each target: chats of each format, their weights random but always the same, and dense layers."""
+    return {"uno": {"chats": measure_chats(), "layers": measure_layers()}}
+
+
+def measure_layers() -> list[dict[str, Any]]:
+    """Return cycles and bytes of each layer of benchmarks/kernels.py: the portable C, and the hand-made kernel where there is one."""
+    rows = []
+    for weights, x_type, count, outputs in LAYERS:
+        op, value, x_NI = example_layer(weights, x_type, count, outputs)
+        row: dict[str, Any] = {"format": weights, "x": x_type, "inputs": count, "outputs": outputs}
+        for name, target in (("portable", Portable()), ("dense24", Assembly())):
+            found = kernel_cost(target, op, value, x_NI)
+            row[name] = {"cycles": round(found.cycles), "code_bytes": found.code, "weight_bytes": found.weights}
+        rows.append(row)
+    return rows
+
+
+def measure_chats() -> dict[str, Any]:
+    """Return flash, SRAM and cycles of a chat net of each format."""
     found = {}
     for name in ("binary", "ternary", "two_bit", "int4"):
         with tempfile.TemporaryDirectory() as folder:
@@ -60,4 +81,4 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for name, text in golden_texts().items():
         (GOLDEN / name).write_text(text)
-    (GOLDEN / "uno.json").write_text(json.dumps(measure(), indent=2) + "\n")
+    LEDGER.write_text(json.dumps(measure(), indent=1) + "\n")

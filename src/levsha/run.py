@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from levsha.applications import APPLICATIONS, Application
 from levsha.errors import LevshaError
 from levsha.files import read_kept, remove_stale
@@ -33,6 +35,11 @@ class Net:
     meaning: Meaning
     application: Application
     title: str
+
+    def integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
+        """Return real numbers (N, I) of an input, in their units, as the nearest integers that the net takes."""
+        value = self.graph.values[name]
+        return self.meaning.to_integers(name, real_NI).clip(value.lows, value.highs)
 
     def save(self, path: Path, about: dict[str, Any]) -> str:
         """Write the net as one file, and return its hash; about: what else to keep beside it."""
@@ -58,6 +65,11 @@ class Net:
             APPLICATIONS[about["application"]["name"]].from_json(about["application"], meaning),
             about["title"],
         )
+
+
+def load(path: Path | str) -> Net:
+    """Return the integer net of a file, such as RUN/nets/VARIANT.safetensors; LevshaError where it is none."""
+    return Net.load(Path(path))
 
 
 class Run:

@@ -51,7 +51,7 @@ class Dense(Op):
 
     def _bounds(self, x: Value) -> tuple[int, int]:
         weight_OI = self.weight_OI.astype(np.int64)
-        ends = np.stack([weight_OI * x.lo, weight_OI * x.hi])
+        ends = np.stack([weight_OI * x.lows, weight_OI * x.highs])
         hi = int(np.maximum(ends.max(0), 0).sum(1).max())
         lo = int(np.minimum(ends.min(0), 0).sum(1).min())
         if x.total is not None:  # the elements' magnitudes add up to no more than this, whichever input they meet

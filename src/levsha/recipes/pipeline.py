@@ -17,7 +17,7 @@ from levsha.files import read_kept, write_file
 from levsha.jobs import Job, News, run_here, run_jobs, say
 from levsha.recipes.base import Recipe, RunSettings
 from levsha.recipes.collect import collect
-from levsha.run import Net, Run
+from levsha.run import FORMAT, Net, Run
 from levsha.targets import find_target
 
 COLLAPSED = 3  # the exit status where a variant is much worse than its source and nobody accepted that
@@ -88,9 +88,11 @@ def _run(
 
 def _forget_others(recipe: Recipe, run: Run, key: str, console: Console) -> None:
     """Remove the results of a finished run that was made from other data or settings: they would describe nets that are being replaced."""
-    if (run.folder / RESULTS).exists() and read_kept(run.folder / RESULTS).get("training_key") != key:
+    found = read_kept(run.folder / RESULTS)
+    if (run.folder / RESULTS).exists() and found.get("training_key") != key:
         run.forget_results()
-        text = f"{run.folder}: the former results here were made with other settings or data; they are replaced."
+        how = "with other settings or data" if found.get("format") == FORMAT else "by an older Levsha"
+        text = f"{run.folder}: the former results here were made {how}; they are replaced."
         console.print(text, highlight=False, soft_wrap=True)
 
 

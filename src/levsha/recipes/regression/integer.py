@@ -11,10 +11,10 @@ from torch import nn
 
 from levsha.ir import Op
 from levsha.lower import RELU, Clip, Function, Lowered, Node, Options, Pins, Source, lower
+from levsha.lower.readings import readings_of, results_of
 from levsha.meaning import Meaning, Quantity
 from levsha.ops import Argmax
 from levsha.recipes.regression.net import Prepared
-from levsha.recipes.regression.readings import readings_of, result_of
 from levsha.train.chain import Link, chain_of
 
 CALIBRATION_ROWS = 50_000  # at most, spread evenly over the training samples
@@ -23,9 +23,10 @@ CALIBRATION_ROWS = 50_000  # at most, spread evenly over the training samples
 def lower_net(model: nn.Sequential, prepared: Prepared) -> tuple[Lowered, Meaning]:
     """Return the integer net of a trained one and the meaning of its integers; steps are calibrated on the training inputs."""
     table, classes = prepared.table, prepared.table.is_classes
-    quantities, value = readings_of(prepared)
+    quantities, value = readings_of(table.x_NI[prepared.train], prepared.x, table.features, table.units)
     step_I, zero_I = np.array([q.step for q in quantities]), np.array([q.zero for q in quantities])
-    result = None if classes else result_of(prepared)
+    targets = table.y_NO[prepared.train]
+    result = None if classes else results_of(targets, prepared.y, table.outputs, table.output_unit)
     pins = Pins({"result": result[0].step}, {"result": result[0].zero}) if result else Pins()
     chosen = prepared.train[:: -(-len(prepared.train) // CALIBRATION_ROWS)]
     then: list[Op] = [Argmax(name="class", inputs=("logits",))] if classes else []
@@ -45,16 +46,16 @@ def lower_net(model: nn.Sequential, prepared: Prepared) -> tuple[Lowered, Meanin
 
 def nodes_of(model: nn.Sequential, prepared: Prepared) -> list[Node]:
     """Return the layers of a trained net from readings in their units to results in theirs: standardising is folded in."""
-    links, scale = chain_of(model), prepared.scale
+    links, x, y = chain_of(model), prepared.x, prepared.y
     assert links, "the recipe's nets are chains"
-    factor_I = np.where(prepared.constant_I, 0.0, 1 / scale.x_std_I)
-    nodes = [Node("x", "affine", ("readings",), "x", factor_I, -scale.x_mean_I * factor_I)]
+    factor_I = np.where(x.constant_C, 0.0, 1 / x.std_C)
+    nodes = [Node("x", "affine", ("readings",), "x", factor_I, -x.mean_C * factor_I)]
     for k, link in enumerate(links):
         last = k == len(links) - 1
         output = ("logits" if prepared.table.is_classes else "result") if last else f"act{k + 1}"
         factor_O, bias_O = np.ones(link.linear.out_features), _bias(link)
         if last and output == "result":
-            factor_O, bias_O = scale.y_std_O, bias_O * scale.y_std_O + scale.y_mean_O
+            factor_O, bias_O = y.std_C, bias_O * y.std_C + y.mean_C
         weight_OI, activation = link.linear.weight.detach(), None if last else _activation(model, link)
         nodes.append(Node(f"fc{k + 1}", "linear", (nodes[-1].output,), output, factor_O, bias_O, weight_OI, activation))
     return nodes

@@ -17,13 +17,11 @@ from levsha.evidence.regression import r_squared, rmse, score_classes, score_num
 from levsha.evidence.trivial import trivial_predictions
 from levsha.formats import loss_verdict
 from levsha.interpret import interpret
-from levsha.ir import Graph, constant_bytes
+from levsha.ir import constant_bytes
 from levsha.lower import Lowered, diagnose
-from levsha.meaning import Meaning
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.net import Prepared, build_mlp, parameters
-from levsha.recipes.regression.readings import to_readings
 from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression
 from levsha.run import Net
 from levsha.train.fit import Fitted, Metrics, fit, predict
@@ -51,7 +49,7 @@ def metrics_of(prepared: Prepared) -> Metrics:
 def train_net(settings: Regression, prepared: Prepared, variant: str, say: Say | None = None) -> Fitted:
     """Train a net, or go on where it was; a finished one is read."""
     table, folder = prepared.table, folder_of(settings.out, "split", prepared.seed, "training") / variant
-    model = build_mlp(widths(settings, table, variant), settings.activation, prepared.seed, prepared.constant_I)
+    model = build_mlp(widths(settings, table, variant), settings.activation, prepared.seed, prepared.x.constant_C)
     report = (lambda progress: say(variant, progress)) if say else None
     try:
         fitted = fit(
@@ -129,12 +127,12 @@ def _lowered(
     net = Net(lowered.graph, meaning, Sensor(meaning), f"regression {INTEGER.name}: {prepared.table.name}")
     folder = folder_of(settings.out, "split", prepared.seed, "training")
     digest = net.save(folder / f"{INTEGER.name}.net.safetensors", {"recipe": "regression", "variant": INTEGER.name})
-    scores = _scores(prepared, lambda x: integer_answer(net.graph, meaning, x))
+    scores = _scores(prepared, lambda x: integer_answer(net, x))
     for finding in lowered.findings:
         warn(f"split-{prepared.seed} {INTEGER.name}: {finding}")
     found = {"net_sha256": digest, "weight_bytes": constant_bytes(net.graph), **scores}
     found |= _finding(settings, prepared, lowered, source, scores)
-    return found, integer_answer(net.graph, meaning, prepared.table.x_NI[prepared.test])
+    return found, integer_answer(net, prepared.table.x_NI[prepared.test])
 
 
 def _finding(
@@ -151,11 +149,11 @@ def _finding(
     return {"finding": found.sentence} if found else {}
 
 
-def integer_answer(graph: Graph, meaning: Meaning, x_NI: np.ndarray) -> np.ndarray:
+def integer_answer(net: Net, x_NI: np.ndarray) -> np.ndarray:
     """Return what the integer net makes of inputs in their units: targets in theirs (N, O), or labels (N,)."""
-    output = graph.outputs[0]
-    values = interpret(graph, {READINGS: to_readings(graph, meaning, x_NI)})
-    return values[output][:, 0] if output in meaning.classes else meaning.to_real(output, values[output])
+    output = net.graph.outputs[0]
+    values = interpret(net.graph, {READINGS: net.integers(READINGS, x_NI)})
+    return values[output][:, 0] if output in net.meaning.classes else net.meaning.to_real(output, values[output])
 
 
 def _scatter(prepared: Prepared, answers: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -171,7 +169,7 @@ def load_net(settings: Regression, prepared: Prepared, variant: str) -> nn.Seque
     from safetensors.torch import load_file
 
     shape = widths(settings, prepared.table, variant)
-    model = build_mlp(shape, settings.activation, prepared.seed, prepared.constant_I)
+    model = build_mlp(shape, settings.activation, prepared.seed, prepared.x.constant_C)
     path = folder_of(settings.out, "split", prepared.seed, "training") / variant / "model.safetensors"
     try:
         model.load_state_dict(load_file(path))

@@ -18,7 +18,6 @@ from levsha.jobs import Job, News, say
 from levsha.recipes.base import Figure, Recipe
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.compare import compare_optimizers
-from levsha.recipes.regression.readings import to_readings
 from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression, loss_unit, nets_key, preset
 from levsha.recipes.regression.words import describe_progress, sentences
 from levsha.recipes.variant import Variant
@@ -93,7 +92,7 @@ class RegressionRecipe(Recipe[Regression, Table]):
     def vectors(self, data: Table, net: Net, count: int, seed: int) -> dict[str, np.ndarray]:
         """Return readings: half of them real, the rest anywhere in each input's range, both ends among them."""
         value, rng = net.graph.inputs[READINGS], np.random.default_rng([5000, seed])
-        readings = to_readings(net.graph, net.meaning, data.x_NI[rng.integers(0, len(data.x_NI), count)])
+        readings = net.integers(READINGS, data.x_NI[rng.integers(0, len(data.x_NI), count)])
         odd = np.arange(count) % 2 == 1
         readings[odd] = rng.integers(value.lows, value.highs, readings.shape, endpoint=True)[odd]
         for row, extreme in zip(
@@ -104,9 +103,7 @@ class RegressionRecipe(Recipe[Regression, Table]):
 
     def lines(self, settings: Regression, data: Table, net: Net) -> list[str]:
         test = split_table(len(data.x_NI), settings.seed)[2][:TYPED]
-        return [
-            " ".join(map(str, reading)) for reading in to_readings(net.graph, net.meaning, data.x_NI[test]).tolist()
-        ]
+        return [" ".join(map(str, reading)) for reading in net.integers(READINGS, data.x_NI[test]).tolist()]
 
     def figures(self, data: Table) -> tuple[Figure, ...]:
         names = ("accuracy", "balanced") if data.is_classes else ("r2", "rmse")
@@ -129,7 +126,8 @@ class RegressionRecipe(Recipe[Regression, Table]):
         return ("test_accuracy", "accuracy") if data.is_classes else ("test_r2", "r2")
 
     def choose(self, results: Mapping[str, Any]) -> str | None:
-        return INTEGER.name
+        chip = next(v for v in results["variants"] if v["name"] == INTEGER.name)
+        return None if chip.get("collapse") or chip["mismatches"] else INTEGER.name
 
     def sentences(self, results: Mapping[str, Any]) -> list[str]:
         return sentences(results)

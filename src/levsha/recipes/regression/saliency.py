@@ -26,5 +26,5 @@ def gradients(
     column_N = largest_N if output is None else torch.full_like(largest_N, output)
     outputs_NO.gather(1, column_N[:, None]).sum().backward()
     assert x.grad is not None
-    scale = 1.0 if output is None else float(prepared.scale.y_std_O[output])
+    scale = 1.0 if output is None else float(prepared.y.std_C[output])
     return prepared.test, x.grad.double().numpy() * scale, largest_N.numpy()

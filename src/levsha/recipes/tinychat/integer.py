@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,8 +9,9 @@ from torch import Tensor
 from levsha.arith import INT16_MAX
 from levsha.evidence.metrics import accuracy
 from levsha.formats import Format
-from levsha.lower import RELU, Lowered, Node, Options, Pins, Source, diagnose, lower
+from levsha.lower import Lowered, Options, Pins, Source, diagnose, lower
 from levsha.lower.calibrate import LARGEST_LOGIT
+from levsha.lower.mlp import mlp_nodes
 from levsha.recipes.tinychat.net import BUCKETS, CONTEXT_NGRAMS, INPUTS, OUTPUTS, QUERY_NGRAMS, answer_ops
 from levsha.recipes.tinychat.settings import sum_bits_of, top_of
 from levsha.train.mlp import Mlp, Quantisation, forward
@@ -28,22 +27,6 @@ def chat_sources() -> dict[str, Source]:
     }
 
 
-def nodes_of(mlp: Mlp) -> list[Node]:
-    """Return the layers of a calibrated net, batch normalisation folded."""
-    outputs = [*(f"act{k + 1}" for k in range(len(mlp.weight_OI) - 1)), "logits"]
-    nodes: list[Node] = []
-    for k, (source, output) in enumerate(pairwise(["", *outputs])):
-        factor_O = mlp.norm_scale(k).double()
-        offset_O = mlp.beta_O[k].double() - mlp.mean_O[k].double() * factor_O
-        nodes.append(
-            Node(
-                f"fc{k + 1}", "linear", (source,) if k else tuple(COUNTS), output, factor_O.numpy(), offset_O.numpy(),
-                mlp.weight_OI[k], None if output == "logits" else RELU,
-            )
-        )  # fmt: skip
-    return nodes
-
-
 @torch.inference_mode()
 def lower_chat(mlp: Mlp, weights: Format, x_NI: Tensor, charset: bytes) -> Lowered:
     """Return the integer net of a calibrated Mlp.
@@ -56,7 +39,7 @@ def lower_chat(mlp: Mlp, weights: Format, x_NI: Tensor, charset: bytes) -> Lower
     pins = Pins(steps=steps, ranges={"logits": (-INT16_MAX - 1, INT16_MAX)})
     options = Options(weights, top=top_of(weights), sum_bits=sum_bits_of(weights))
     x = dict(zip(COUNTS, x_NI.split(BUCKETS, 1), strict=True))
-    return lower(nodes_of(mlp), chat_sources(), x, options, pins, answer_ops(charset), OUTPUTS)
+    return lower(mlp_nodes(mlp, tuple(COUNTS)), chat_sources(), x, options, pins, answer_ops(charset), OUTPUTS)
 
 
 def explain_loss(lowered: Lowered, x_NI: Tensor, target_N: np.ndarray, trained: bool) -> str:

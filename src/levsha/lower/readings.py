@@ -7,16 +7,14 @@ driver can make it: 10 ^ -2 m, 1 mmHg.  Each input has its own step, zero and ra
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from levsha.arith import INT16_MAX
-from levsha.ir import Graph, Value
-from levsha.meaning import Meaning, Quantity
-
-if TYPE_CHECKING:
-    from levsha.recipes.regression.net import Prepared  # imports torch, which a person who asks a sensor does without
+from levsha.data.standard import Standard
+from levsha.ir import Value
+from levsha.meaning import Quantity
 
 FINE = 100  # at least so many steps to a standard deviation of an input, ten times as many of the target
 FAR = 300  # standard deviations from zero: from there on readings count from their mean
@@ -24,34 +22,30 @@ MARGIN = 0.25  # of the span seen in training, on both sides, is still a valid r
 CONSTANT_MARGIN = 0.1  # of its magnitude, where an input was constant
 
 
-def readings_of(prepared: Prepared) -> tuple[tuple[Quantity, ...], Value]:
-    """Return what each reading means, and the range in which each is taken."""
-    x_NI, table = prepared.table.x_NI[prepared.train], prepared.table
-    columns = [_reading(x_NI[:, i], prepared.scale.x_std_I[i], prepared.constant_I[i]) for i in range(x_NI.shape[1])]
+def readings_of(
+    x_NI: np.ndarray, standard: Standard, names: Sequence[str], units: Sequence[str]
+) -> tuple[tuple[Quantity, ...], Value]:
+    """Return what each reading means, and the range in which each is taken, from the training inputs and their spread."""
+    columns = [
+        _reading(x_N, std, constant)
+        for x_N, std, constant in zip(x_NI.T, standard.std_C, standard.constant_C, strict=True)
+    ]
     quantities = tuple(
-        Quantity(name, unit, step, zero)
-        for name, unit, (step, zero, _) in zip(table.features, table.units, columns, strict=True)
+        Quantity(name, unit, step, zero) for name, unit, (step, zero, _) in zip(names, units, columns, strict=True)
     )
     return quantities, Value.of_ranges([ends for *_, ends in columns])
 
 
-def result_of(prepared: Prepared) -> tuple[Quantity, ...]:
-    """Return what each result means: one step and one zero for all."""
-    table = prepared.table
-    y_NO, std_O = table.y_NO[prepared.train], prepared.scale.y_std_O
+def results_of(y_NO: np.ndarray, standard: Standard, names: Sequence[str], unit: str) -> tuple[Quantity, ...]:
+    """Return what each result means, from the training targets and their spread: one step and one zero for all."""
+    std_O = standard.std_C
     step = 10.0 ** math.floor(math.log10(float(std_O.min()) / FINE / 10))
     zero, spread = 0.0, 3 * float(std_O.max())
     if np.abs(y_NO).max() + spread > 100 * step * INT16_MAX / 10:
         zero = float(np.rint(y_NO.mean() / (1000 * step)) * 1000 * step)
     while np.abs(y_NO - zero).max() + spread > step * INT16_MAX:
         step *= 10
-    return tuple(Quantity(name, table.output_unit, _tidy(step), zero) for name in table.outputs)
-
-
-def to_readings(graph: Graph, meaning: Meaning, x_NI: np.ndarray) -> np.ndarray:
-    """Return inputs in their units as readings, each clipped to what the net takes."""
-    value = graph.inputs["readings"]
-    return meaning.to_integers("readings", x_NI).clip(value.lows, value.highs)
+    return tuple(Quantity(name, unit, _tidy(step), zero) for name in names)
 
 
 def _reading(x_N: np.ndarray, std: float, constant: bool) -> tuple[float, float, tuple[int, int]]:
