@@ -120,6 +120,13 @@ def test_columns_are_found_by_name_in_any_order_with_or_without_units(
     assert predict(run, tmp_path / "c.csv.gz", tmp_path / "c.out") == want
 
 
+def test_answers_are_packed_where_their_name_says_so(run: Path, tmp_path: Path) -> None:
+    data = table(tmp_path / "a.csv", TITLES, "20;1000;512")
+    predict(run, data, tmp_path / "a.out")
+    assert main(["predict", str(run), "--data", str(data), "--out", str(tmp_path / "a.csv.gz")]) == 0
+    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == (tmp_path / "a.out").read_bytes()
+
+
 def test_lines_are_those_of_the_file(run: Path, tmp_path: Path) -> None:
     """Comments and blank lines are no rows, but they count as lines."""
     data = table(tmp_path / "a.csv", "# of today", TITLES, "", "20;1000;512", "", "20;1000;512")

@@ -1,6 +1,7 @@
 """What was once broken on purpose without a test noticing: the edges of proofs, the end of a cut text, images, values of many elements."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,16 +225,9 @@ def test_more_elements_than_16_bits_count_are_exact(kind: str, tmp_path: Path, n
 
 def test_a_text_or_a_table_of_counts_beyond_16_bits_is_refused() -> None:
     """Its hashes and places have 16 bits on every target."""
-    fields: dict[str, Any] = {
-        "name": "y",
-        "inputs": ("x",),
-        "sizes": (3,),
-        "pad": 1,
-        "position_seed": 0,
-        "buckets": 128,
-    }
+    op = NgramCounts(name="y", inputs=("x",), sizes=(3,), pad=1, position_seed=0, buckets=128)
     text = Value((60,), 0, 255)
-    Graph({"x": text}, (NgramCounts(**fields | {"buckets": 1 << 16}),))
+    Graph({"x": text}, (replace(op, buckets=1 << 16),))
     for value, changes, said in (
         (text, {"buckets": 1 << 17}, "a power of two, at most 65536"),
         (Value((65_534,), 0, 255), {}, "at most 65535 bytes with the padding"),
@@ -242,4 +236,4 @@ def test_a_text_or_a_table_of_counts_beyond_16_bits_is_refused() -> None:
         (text, {"sizes": (3, 256)}, "256.-grams of 60 bytes"),
     ):
         with pytest.raises(LevshaError, match=said):
-            Graph({"x": value}, (NgramCounts(**fields | changes),))
+            Graph({"x": value}, (replace(op, **changes),))
