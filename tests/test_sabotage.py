@@ -63,13 +63,13 @@ def test_a_requantize_is_proven_up_to_the_last_integer(kind: str, sign: int, tmp
     options, added = ADDED[kind]
     options = {key: value * sign if key == "bias_O" else value for key, value in options.items()}
     op, most = requantize(**options), INT32_MAX - added
-    ends = sorted((0, sign * most))
-    graph = Graph({"x": Value((1,), *ends)}, (op,))
-    is_exact(graph, {"x": np.array([[end] for end in (*ends, sign * (most - 1), sign)])}, tmp_path)
+    low, high = sorted((0, sign * most))
+    graph = Graph({"x": Value((1,), low, high)}, (op,))
+    is_exact(graph, {"x": np.array([[end] for end in (low, high, sign * (most - 1), sign)])}, tmp_path)
     with pytest.raises(
         LevshaError, match=rf"can reach {INT32_MAX + 1}; int32 allows {INT32_MAX}\. Use a smaller shift, or a pre_shift"
     ):
-        Graph({"x": Value((1,), *sorted((0, sign * (most + 1))))}, (op,))
+        Graph({"x": Value((1,), min(low, low + sign), max(high, high + sign))}, (op,))
 
 
 def test_a_product_is_proven_with_its_own_channels_range(tmp_path: Path, need) -> None:
