@@ -31,7 +31,7 @@ test:
 campaign: setup-tests
 	$(PYTHON) -m pytest -n 2 -m campaign
 
-# The recipe that reaches the figures in README: three splits of each kind.
+# The recipe that reaches the figures in docs/figures.md: three splits of each kind.
 full: setup
 	$(LEVSHA) run tinychat --preset full --out runs/full $(ARGS)
 

@@ -1,17 +1,32 @@
-"""The Python in README runs as printed, and every picture and page it points to is there."""
+"""README's promises about itself: its Python runs, in the order of the page, its commands exist, it is short; links of every page lead somewhere."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from levsha.applications import Chat
+from levsha.cli import main
+from levsha.commands import COMMANDS
+from levsha.meaning import Meaning
+from levsha.recipes import RECIPES
+from levsha.run import Net
+from tests.nets import small_chat_graph
+
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/architecture.md", "docs/formats.md", "docs/lesson.md", "docs/lesson.ru.md")
+README = (ROOT / "README.md").read_text()
+PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+LINES, CODE_WITHIN, COLUMNS, WIDTH = 110, 25, 7, 165
 
 
 def test_the_python_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small net lies where make demo leaves its own."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    Net(small_chat_graph("int4"), Meaning(), Chat(), "a chat").save(
+        Path("runs/tinychat/nets/pruned-int4.safetensors"), {}
+    )
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
@@ -19,8 +34,37 @@ def test_the_python_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert names == {"metrics.jsonl", "model.safetensors", "checkpoints", "training.json"}
 
 
+def test_readme_is_short_and_shows_code_at_once() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= LINES and max(map(len, lines)) <= WIDTH
+    assert any(line.startswith("```") for line in lines[:CODE_WITHIN])
+    tables = [line for line in lines if line.startswith("|---")]
+    assert len(tables) == 1 and tables[0].count("|") - 1 <= COLUMNS
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/figures.md"])
+def test_commands_of_a_page_exist_with_their_flags(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in re.findall(r"^(?:\$ )?\.venv/bin/levsha (.*?)(?:\s+#.*)?$", (ROOT / page).read_text(), re.MULTILINE):
+        command, *rest = shlex.split(words)
+        assert command in COMMANDS, words
+        about = [command, rest[0]] if rest and rest[0] in RECIPES else [command]
+        with pytest.raises(SystemExit):
+            main([*about, "--help"])
+        known = set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out))
+        used = {word for word in rest if word.startswith("--")}
+        assert used <= known, f"{words}: there is no {used - known}"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
         assert target.startswith("http") or (path.parent / target).exists(), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/figures.md"])
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """Files are named from the repository's root or from the package; x stands for a new one."""
+    for name in re.findall(r"`([a-z]\w*/[\w./]+\.(?:py|h|c|json|sh|txt))`", (ROOT / page).read_text()):
+        if not re.search(r"/x[./]", name):
+            assert (ROOT / name).exists() or (ROOT / "src" / "levsha" / name).exists(), f"{page}: {name}"

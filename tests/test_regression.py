@@ -257,6 +257,23 @@ def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["check", str(out), "--target", "host", "--vectors", "50"]) == 0
 
 
+def test_twenty_rows_are_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The default batch is larger than what they leave to train on: it is one batch then."""
+    rows = [f"{a},{a * 2 + 1}" for a in range(20)]
+    (tmp_path / "own.csv").write_text("\n".join(["x,y", *rows]))
+    words = [
+        "train",
+        "regression",
+        "--data",
+        str(tmp_path / "own.csv"),
+        "--out",
+        str(tmp_path / "run"),
+        "--train.epochs",
+        "2",
+    ]
+    assert main([*words, "--hidden", "4", "--splits", "1"]) == 0
+
+
 def test_a_folder_of_another_recipe_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "results.json").write_text('{"recipe": "tinychat"}')
     assert "holds a run of tinychat; choose another folder" in refused(run_words(tmp_path), capsys)

@@ -18,6 +18,15 @@ LABELS = {
 Cells = Mapping[str, Any]
 
 
+def label_of(name: str) -> str:
+    """Return what a trivial predictor is called.
+
+    >>> label_of("nearest_15"), label_of("mean")
+    ('15 nearest', 'mean')
+    """
+    return LABELS.get(name, name.replace("_", " "))
+
+
 @dataclass(frozen=True)
 class Column:
     """title: broken where a narrow head may break; cell: of a row of results.json; empty where the row says nothing of it."""
@@ -42,10 +51,15 @@ def number(title: str, key: str, form: str) -> Column:
 
 def count(title: str, key: str) -> Column:
     """Return a column of counts, thousands apart; a dash where it was not measured."""
-    return Column(title, lambda row: "" if key not in row else _grouped(row[key]))
+    return Column(title, lambda row: "" if key not in row else grouped(row[key]))
 
 
-def _grouped(value: int | None) -> str:
+def grouped(value: int | None) -> str:
+    """Return a count with its thousands apart.
+
+    >>> grouped(175041), grouped(None)
+    ('175 041', '–')
+    """
     return UNKNOWN if value is None else f"{value:,}".replace(",", " ")
 
 
@@ -83,9 +97,7 @@ def chip_columns(unit: str) -> tuple[Column, ...]:
 
 def rows_of(results: Mapping[str, Any]) -> list[Cells]:
     """Return the rows of a table: the variants, then the reference predictors, their names in brackets."""
-    references = [
-        {"name": f"({LABELS.get(name, name.replace('_', ' '))})", **r} for name, r in results["references"].items()
-    ]
+    references = [{"name": f"({label_of(name)})", **r} for name, r in results["references"].items()]
     return [*results["variants"], *references]
 
 

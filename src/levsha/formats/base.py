@@ -23,10 +23,9 @@ class Format(ABC):
     digit_offset: ClassVar[int] = 0
     digits_per_byte: ClassVar[int] = 1
     expected_loss: ClassVar[tuple[float, float]]
-    """What the format is expected to cost, in points of accuracy and in R2: what nets of 1 000 to 50 000 weights lost in this project's runs."""
+    """What the format is expected to cost a net, in points of accuracy and in R2. Points: what the nets of docs/figures.md lost, rounded up;
+    R2: the same for int8, for the others in proportion."""
     block: ClassVar[int]  # outputs a kernel keeps in registers: whole bytes, one input at a time
-    expected_loss: ClassVar[tuple[float, float]]
-    """Points of accuracy, and R2, that the format is expected to cost a net: what nets of 1 000 to 50 000 weights lost in this project's own runs."""
 
     @property
     def grid(self) -> np.ndarray:

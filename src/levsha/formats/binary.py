@@ -20,7 +20,6 @@ class Binary(Format):
     digits_per_byte = 8
     expected_loss = (25.0, 0.30)
     block = 8
-    expected_loss = (25.0, 0.3)
 
     def to_integers(self, x: Any) -> Any:
         """Return the sign of x, +1 for zero."""

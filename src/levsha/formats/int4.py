@@ -20,7 +20,6 @@ class Int4(Format):
     digits_per_byte = 2
     expected_loss = (2.0, 0.03)
     block = 4
-    expected_loss = (2.0, 0.03)
 
     def scale(self, weight_OI: Any) -> Any:
         """Return 0.42 mean |w| per output: least squares for normally distributed weights (Max 1960)."""

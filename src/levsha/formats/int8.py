@@ -18,7 +18,6 @@ class Int8(Format):
     lo, hi = -127, 127
     expected_loss = (0.5, 0.01)
     block = 4
-    expected_loss = (0.5, 0.01)
 
     def scale(self, weight_OI: Any) -> Any:
         """Return max |w| / 127 per output, so that nothing is clipped."""

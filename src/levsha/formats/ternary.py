@@ -25,7 +25,6 @@ class Ternary(Format):
     digits_per_byte = 5
     expected_loss = (8.0, 0.15)
     block = 5
-    expected_loss = (8.0, 0.15)
 
     def scale(self, weight_OI: Any) -> Any:
         """Return 1.4 mean |w| per output, so that weights below 0.7 mean |w| become 0 (Li et al. 2016)."""

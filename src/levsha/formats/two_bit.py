@@ -20,7 +20,6 @@ class TwoBit(Format):
     digits_per_byte = 4
     expected_loss = (6.0, 0.10)
     block = 8
-    expected_loss = (6.0, 0.1)
 
     def to_integers(self, x: Any) -> Any:
         """Return the odd integer nearest to x, from -3 to +3."""

@@ -111,7 +111,7 @@ def ship_variant(recipe_name: str, settings: RunSettings, name: str) -> Row:
     """Copy a net to RUN/nets and put it onto its chip; return its row. Runs in a process of its own."""
     from levsha.recipes import find_recipe
 
-    recipe, run, source = find_recipe(recipe_name), Run(settings.out), None
+    recipe, run = find_recipe(recipe_name), Run(settings.out)
     source = recipe.net_path(settings, name)
     write_file(run.folder / "nets" / f"{name}.safetensors", source.read_bytes())
     net, steps = Net.load(source), 0

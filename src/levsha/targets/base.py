@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -87,8 +86,3 @@ def call(command: Sequence[str], what: str, **options: object) -> str:
     if done.returncode:
         raise LevshaError(f"{what}: {command[0]} failed with status {done.returncode}: {done.stderr.strip()[-600:]}")
     return done.stdout
-
-
-def found_program(name: str) -> bool:
-    """Say whether a program (or, with a slash, a file) is on this machine."""
-    return Path(name).exists() if "/" in name else shutil.which(name) is not None

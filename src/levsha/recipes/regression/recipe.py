@@ -43,11 +43,11 @@ class RegressionRecipe(Recipe[Regression, Table]):
         return settings.read()
 
     def check(self, settings: Regression, data: Table) -> None:
-        settings.train.resolved(data)
+        batch = settings.train.resolved(data).batch
         count = len(split_table(len(data.x_NI), settings.seed)[0])
-        if settings.train.batch > count:
+        if batch > count:
             raise LevshaError(
-                f"--train.batch: is {settings.train.batch}, but there are {count} training samples; give {count} or less, or 0 for all."
+                f"--train.batch: is {batch}, but there are {count} training samples; give {count} or less, or 0 for all."
             )
 
     def instead(self, settings: Regression) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from levsha.data.tables import Table, load_table
+from levsha.data.tables import Table, load_table, split_table
 from levsha.errors import LevshaError, check_range
 from levsha.formats import FORMATS
 from levsha.recipes.base import RunSettings
@@ -22,6 +22,7 @@ COMPARABLE = ("gd", "sgd", "momentum", "rmsprop", "adam", "adamw")
 LIMITS = {"samples": (20, 1_000_000), "noise": (0.0, 1000.0)}
 SENSOR = Variant("sensor")  # the small net, which goes to the chip
 INTEGER = Variant(SENSOR.base, FORMATS["int8"])
+DEFAULT_BATCH = Training().batch
 AUTO = "auto"  # the loss that fits the table
 NUMBER_LOSSES, CLASS_LOSSES = ("mse", "l1", "smooth_l1"), ("cross_entropy",)
 
@@ -46,6 +47,8 @@ class TableTraining(Training):
         """Return the settings with the loss that fits the table; LevshaError for what cannot train on it."""
         fitting = CLASS_LOSSES if table.is_classes else NUMBER_LOSSES
         training = replace(self, loss=self.loss if self.loss != AUTO else fitting[0])
+        if self.batch == DEFAULT_BATCH:  # nobody asked for it: a small table is one batch
+            training = replace(training, batch=min(DEFAULT_BATCH, len(split_table(len(table.x_NI), 0)[0])))
         training.check()
         if training.loss not in fitting:
             why = "class labels" if table.is_classes else "standardised numbers, neither probabilities nor labels"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from levsha.evidence.table import grouped, label_of
 from levsha.recipes.regression.settings import INTEGER
 
 
@@ -16,9 +17,9 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     best_name = max(results["references"], key=lambda name: results["references"][name][key])
     best = results["references"][best_name][key]
     texts = [
-        f"On test samples the net of {big['parameters']:,} parameters reaches an {label} of {big[key]:.{digits}f}{unit}, the small one of "
-        f"{small['parameters']:,} {small[key]:.{digits}f}{unit}, and the same as int8 integers {chip[key]:.{digits}f}{unit}; the best trivial predictor "
-        f"({best_name.replace('_', ' ')}) {best:.{digits}f}{unit}."
+        f"On test samples the net of {grouped(big['parameters'])} parameters reaches an {label} of {big[key]:.{digits}f}{unit}, the small one of "
+        f"{grouped(small['parameters'])} {small[key]:.{digits}f}{unit}, and the same as int8 integers {chip[key]:.{digits}f}{unit}; the best trivial predictor "
+        f"({label_of(best_name)}) {best:.{digits}f}{unit}."
     ]
     if big[key] <= best:
         texts.append("The large net is no better than that: choose the simple predictor.")
@@ -26,7 +27,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         texts.append("The net on the chip is no better than that trivial predictor.")
     if chip["fits"]:
         texts.append(
-            f"It takes {chip['flash_bytes']:,} B of flash, {chip['sram_bytes']:,} B of SRAM and {chip['ms']['mean']:.2f} ms an answer on the {results['target']}."
+            f"It takes {grouped(chip['flash_bytes'])} B of flash, {grouped(chip['sram_bytes'])} B of SRAM and {chip['ms']['mean']:.2f} ms an answer on the {results['target']}."
         )
     return texts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from levsha.evidence.table import grouped
 from levsha.targets import TARGETS
 
 Results = Mapping[str, Any]
@@ -38,8 +39,8 @@ def _on_pruning(results: Results) -> str:
     old, new = by_name["baseline"], by_name["pruned"]
     cost = old["accuracy_queries"] - new["accuracy_queries"]
     share = 100 * (1 - new["parameters"] / old["parameters"])
-    effect = f"costs {cost:.1f} points" if cost > 0 else f"gains {abs(cost):.1f} points"
-    return f"Pruning takes away {share:.0f} % of the baseline's {old['parameters']:,} parameters and {effect} of next-character accuracy on unseen queries ({old['accuracy_queries']:.1f} to {new['accuracy_queries']:.1f} %)."
+    effect = f"costs {cost:.1f} points" if cost > 0 else f"gains {-cost:.1f} points"
+    return f"Pruning takes away {share:.0f} % of the baseline's {grouped(old['parameters'])} parameters and {effect} of next-character accuracy on unseen queries ({old['accuracy_queries']:.1f} to {new['accuracy_queries']:.1f} %)."
 
 
 def _on_formats(results: Results) -> str:
@@ -48,10 +49,12 @@ def _on_formats(results: Results) -> str:
         return ""
     best, smallest = max(integer, key=lambda v: v["accuracy_queries"]), min(integer, key=lambda v: v["weight_bytes"])
     if best is smallest:
-        return f"Of the integer nets {best['name']} is both the smallest ({best['weight_bytes']:,} B) and the best."
+        return (
+            f"Of the integer nets {best['name']} is both the smallest ({grouped(best['weight_bytes'])} B) and the best."
+        )
     ratio = best["weight_bytes"] / smallest["weight_bytes"]
     cost = best["accuracy_queries"] - smallest["accuracy_queries"]
-    return f"From {best['name']} down to {smallest['name']} the weights shrink {ratio:.1f} times ({best['weight_bytes']:,} to {smallest['weight_bytes']:,} B) for {cost:.1f} points."
+    return f"From {best['name']} down to {smallest['name']} the weights shrink {ratio:.1f} times ({grouped(best['weight_bytes'])} to {grouped(smallest['weight_bytes'])} B) for {cost:.1f} points."
 
 
 def _on_references(results: Results) -> str:
@@ -92,7 +95,7 @@ def _on_choice(results: Results) -> str:
     choice = _choice(results)
     if not choice:
         return "No variant is ready for the chip."
-    return f"Choose {choice['name']}: within half a point of the best that fits, and the smallest of those ({choice['flash_bytes']:,} B of flash)."
+    return f"Choose {choice['name']}: within half a point of the best that fits, and the smallest of those ({grouped(choice['flash_bytes'])} B of flash)."
 
 
 def float_about(variant: str, charset: bytes, folds: bool) -> dict[str, Any]:
