@@ -14,8 +14,13 @@ import pytest
 from levsha.cli import main
 from levsha.data.csv import read_table
 from levsha.data.pairs import read_pairs
+from levsha.interpret import interpret
+from levsha.recipes.regression.integer import lower_net
+from levsha.recipes.regression.net import Prepared, build_mlp
 from levsha.run import Run
 from levsha.targets import TARGETS
+from levsha.train.fit import fit, predict
+from levsha.train.settings import Training
 
 BRIEF = [
     "--splits", "1", "--jobs", "1", "--vectors", "40", "--hidden", "16", "--sensor-hidden", "16", "8", "--train.rate", "5e-3",
@@ -98,6 +103,24 @@ def test_a_rare_flag_beside_a_wide_counter_costs_next_to_nothing(tmp_path: Path)
     answers = [int(text) for text in said_by_chip(out, ["3000 0 3700", "15000 0 3700", "28000 0 3700", "15000 1 3700"])]
     assert answers == sorted(answers[:3]) + answers[3:] and len(set(answers)) == 4, "each input still moves the answer"
     assert answers[3] > answers[1]
+
+
+def test_what_a_rare_flag_makes_large_is_not_clipped_away(tmp_path: Path) -> None:
+    """In its own few rows too the integers say what the float net says."""
+    table = read_table(write_table(tmp_path / "pump.csv", "level,valve,battery_mV,flow_l", pump_rows(900, 0.008, 4)))
+    prepared = Prepared(table, 0)
+    training = Training(epochs=40, rate=5e-3, batch=32)
+    model = build_mlp([3, 64, 32, 1], "relu", 0)
+    model = fit(model, prepared.pair(prepared.train), prepared.pair(prepared.validation), training).model
+    lowered, meaning = lower_net(model, prepared)
+    readings = meaning.to_integers("readings", table.x_NI)
+    value = lowered.graph.inputs["readings"]
+    integers = interpret(lowered.graph, {"readings": readings.clip(value.lows, value.highs)})["result"]
+    apart = (meaning.to_real("result", integers) - prepared.real(predict(model, prepared.standardise(table.x_NI))))[
+        :, 0
+    ]
+    is_open = table.x_NI[:, 1] == 1
+    assert np.abs(apart[is_open]).mean() < 4 * np.abs(apart[~is_open]).mean()
 
 
 @pytest.fixture(scope="module")
