@@ -205,4 +205,4 @@ def test_classes_are_answered_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
     assert titles[0] == "line" and len(answers) == 300
     assert np.mean([answer == names[k] for (_, answer), k in zip(answers, label, strict=True)]) > 0.95
     assert predict(out, tmp_path / "moves.csv", tmp_path / "chip.out", "--target", CHIP) == rows
-    assert "1 columns are not used: move." in capsys.readouterr().err
+    assert "1 column is not used: move." in capsys.readouterr().err
