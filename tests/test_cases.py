@@ -111,7 +111,9 @@ def test_what_a_rare_flag_makes_large_is_not_clipped_away(tmp_path: Path) -> Non
     prepared = Prepared(table, 0)
     training = Training(epochs=40, rate=5e-3, batch=32)
     model = build_mlp([3, 64, 32, 1], "relu", 0)
-    model = fit(model, prepared.pair(prepared.train), prepared.pair(prepared.validation), training).model
+    model.load_state_dict(
+        fit(model, prepared.pair(prepared.train), prepared.pair(prepared.validation), training).model.state_dict()
+    )
     lowered, meaning = lower_net(model, prepared)
     readings = meaning.to_integers("readings", table.x_NI)
     value = lowered.graph.inputs["readings"]
