@@ -26,8 +26,9 @@ def to_readings(net: Net, x_NI: np.ndarray, where: Sequence[str]) -> np.ndarray:
             zero_I[i] + step_I[i] * np.broadcast_to(ends, value.shape)[i] for ends in (value.lows, value.highs)
         )
         unit = f" {quantities[i].unit}" if quantities[i].unit else ""
+        taken = f"{low:.10g} to {high:.10g}" if low < high else f"only {low:.10g}"
         raise LevshaError(
-            f"{where[n]}: {quantities[i].name} is {x_NI[n, i]:g}; the net takes {low:g} to {high:g}{unit}: it was trained on nothing beyond."
+            f"{where[n]}: {quantities[i].name} is {x_NI[n, i]:.10g}; the net takes {taken}{unit}: it was trained on nothing beyond."
         )
     return integer_NI.astype(np.int64)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from levsha.applications import APPLICATIONS, Application
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, warn
 from levsha.files import read_kept, remove_stale
 from levsha.ir import Graph
 from levsha.meaning import Meaning
@@ -143,15 +143,20 @@ class Run:
         ]
 
     def pick(self, name: str | None) -> str:
-        """Return the variant asked for, or the one the run recommends; LevshaError lists what there is."""
+        """Return the variant asked for, or the one the run recommends; a warning where it is much worse than its source; LevshaError lists what there is."""
         made, recommended = self.variants(), self.results().get("recommended")
-        if name is None and made:
-            return recommended or made[0]
-        if name is None:
+        if name is None and not made:
             raise LevshaError(f"{self.folder}: has no integer net; make one with levsha run; --help says how.")
+        name = name or recommended or next((v for v in made if not self.collapse(v)), made[0])
         if name not in made:
             raise LevshaError(f"{self.folder}: has no integer variant {name!r}; it has {', '.join(made) or 'none'}.")
+        if self.collapse(name):
+            warn(f"{name}: {self.collapse(name)}")
         return name
+
+    def collapse(self, name: str) -> str:
+        """Return by how much, and why, a variant is much worse than its float source; empty where it is not."""
+        return next((v.get("collapse", "") for v in self.results()["variants"] if v["name"] == name), "")
 
     def net(self, name: str) -> Net:
         """Return an integer net of the run."""

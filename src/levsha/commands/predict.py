@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,9 @@ class Predict:
     run: Positional[Path]
     """The folder of a run of the recipe regression."""
     data: Path
-    """A .csv file with a column for each input of the net; others are left out."""
+    """A .csv file, plain or .gz, with a column for each input of the net; others are left out."""
     out: Path
-    """The .csv file to write: a row for each row of --data, its line and the answer."""
+    """The .csv file to write, plain or .gz: a row for each row of --data, its line and the answer."""
     target: str | None = None
     """Let the firmware of this chip answer, simulated; levsha targets lists the chips."""
 
@@ -48,7 +49,8 @@ def main(command: str, words: list[str]) -> int:
     lines = line_N.tolist()
     readings_NI = to_readings(net, x_NI, [f"{asked.data}: line {line}" for line in lines])
     results = _run(run, name, net, readings_NI, asked.target)
-    write_file(asked.out, _table(net, lines, results))
+    text = _table(net, lines, results).encode()
+    write_file(asked.out, gzip.compress(text, mtime=0) if asked.out.suffix == ".gz" else text)
     print(
         f"{asked.out}: {len(lines)} answers by {f'the firmware on {asked.target}' if asked.target else 'the interpreter'}"
     )

@@ -81,7 +81,8 @@ def read_inputs(path: Path, features: Sequence[str], units: Sequence[str] = ()) 
     values = [_as_numbers(sheet, column, notices).value_N for column in columns]
     others = [name for at, name in enumerate(sheet.headers) if at not in chosen]
     if others:
-        notices.append(f"{len(others)} columns are not used: {_listed(others)}.")
+        counted = "1 column is" if len(others) == 1 else f"{len(others)} columns are"
+        notices.append(f"{counted} not used: {_listed(others)}.")
     if notices or commas:
         warn(" ".join([_describe(sheet, len(sheet.line_N), len(columns), commas), *notices]))
     return np.column_stack(values), sheet.line_N

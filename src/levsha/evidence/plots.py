@@ -20,7 +20,8 @@ def draw_losses(curves: Mapping[str, Sequence[float]], folder: Path) -> None:
             axes.plot(range(1, len(losses) + 1), losses, color=colour, label=name, linewidth=1.6)
     axes.set_xlabel("epoch of the stage")
     axes.set_ylabel("training loss, nats (smoothed and distilled targets)")
-    axes.legend(frameon=False)
+    if any(len(losses) for losses in curves.values()):
+        axes.legend(frameon=False)
     save_figure(figure, folder / "loss")
 
 

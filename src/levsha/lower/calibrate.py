@@ -18,7 +18,9 @@ LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as 
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
 BYTE_TOP = 255  # of a value that has a step and a zero of its own for each channel
 TABLE = 256  # entries of an activation's table
+TABLE_PERCENTILE = 99.95  # of what goes into a table
 SMALLEST_STEP = 1e-9
+LOOKED_AT = 1 << 20  # values of one layer, at most, when its step is chosen
 CANDIDATES = np.concatenate(
     [np.geomspace(0.02, 0.5, 12), np.linspace(0.55, 1.0, 10)]
 )  # shares of the largest magnitude
@@ -30,14 +32,14 @@ class Options:
 
     format: of the weights; formats: of single layers by name. top: largest integer behind a clip from 0. sum_bits: 16 or 32,
     the widest sum a layer may need. percentile: of a value's elements; what lies beyond is clipped, the steps of all the rest
-    get finer.
+    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides.
     """
 
     format: Format = FORMATS["int8"]
     formats: Mapping[str, Format] = field(default_factory=dict)
     top: int = 255
     sum_bits: int = 32
-    percentile: float = 99.95
+    percentile: float | None = None
 
     def format_of(self, layer: str) -> Format:
         """Return the format of a layer's weights."""
@@ -79,6 +81,16 @@ def percentile_step(h: np.ndarray, percentile: float, top: int) -> float:
     return max(SMALLEST_STEP, float(np.percentile(h, percentile))) / top
 
 
+def mean_square_step(h: np.ndarray, top: int) -> float:
+    """Return the step of magnitudes with the least mean square error of rounding to 0..top steps and clipping.
+
+    >>> round(255 * mean_square_step(np.array([0.0] * 9999 + [18.0]), 255), 9)   # what is rare and large is kept
+    18.0
+    """
+    some_N = np.abs(h[:: -(-h.size // LOOKED_AT)]).ravel()
+    return max(SMALLEST_STEP / top, _mean_square_step(some_N, float(np.abs(h).max(initial=0.0)), top))
+
+
 def min_max_step(h: np.ndarray, top: int) -> float:
     """Return the step by which the largest magnitude becomes `top`."""
     return max(SMALLEST_STEP, float(np.abs(h).max(initial=0.0))) / top
@@ -94,17 +106,17 @@ def mean_square_steps(x_NO: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarra
     >>> (zero_O + 255 * step_O).tolist()   # a rare flag is kept
     [18.0]
     """
-    step_O = np.array([_mean_square_step(x_N, top) for x_N in x_NO.T])
+    above_NO = x_NO - x_NO.min(0)
+    step_O = np.array([_mean_square_step(above_N, float(above_N.max()), top) for above_N in above_NO.T])
     moving_O = step_O > 0
     return np.where(moving_O, step_O, step_O[moving_O].min(initial=1.0)), x_NO.min(0)
 
 
-def _mean_square_step(x_N: np.ndarray, top: int) -> float:
-    """The best step of one channel; 0 where it is constant."""
-    above_N = x_N - x_N.min()
-    steps = float(above_N.max()) / top * CANDIDATES[::-1]
-    if steps[0] == 0:
+def _mean_square_step(above_N: np.ndarray, largest: float, top: int) -> float:
+    """The best step of values from 0 to the largest; 0 where all are 0."""
+    if largest == 0:
         return 0.0
+    steps = largest / top * CANDIDATES[::-1]
     errors = [((np.rint(above_N / step).clip(0, top) * step - above_N) ** 2).mean() for step in steps]
     return float(steps[int(np.argmin(errors))])
 
@@ -113,7 +125,7 @@ def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins)
     """Return the scale of a node's value, chosen from what the float net did except for what is pinned. last: no node reads it."""
     zero, pinned = pins.zeros.get(node.output, 0.0), pins.steps.get(node.output)
     if isinstance(node.activation, Function):
-        return _table_scale(node.activation, trace.z.double().numpy(), options.percentile)
+        return _table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE)
     h = trace.h.double().numpy()
     if node.kind == "affine" and pinned is None and not last:
         return Scale(*mean_square_steps(h, BYTE_TOP), 0, BYTE_TOP)
@@ -125,9 +137,10 @@ def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins)
 def _step_of(node: Node, h: np.ndarray, last: bool, options: Options) -> float:
     if last:
         return min_max_step(h, LARGEST_LOGIT)
-    if isinstance(node.activation, Clip) and node.activation.lo == 0:
-        return percentile_step(h, options.percentile, options.top)
-    return percentile_step(np.abs(h), options.percentile, SIGNED_TOP)
+    top = options.top if isinstance(node.activation, Clip) and node.activation.lo == 0 else SIGNED_TOP
+    if options.percentile is None:
+        return mean_square_step(h, top)
+    return percentile_step(np.abs(h), options.percentile, top)
 
 
 def _range_of(node: Node, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:

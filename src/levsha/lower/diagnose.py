@@ -35,7 +35,8 @@ def diagnose(
     lowered: Lowered, x: Mapping[str, Tensor], metric: Metric, name: str = "the metric", least: float | None = None,
     on_grid_already: bool = False,
 ) -> Finding | None:  # fmt: skip
-    """Return what costs most on the way from the float net to the integers; None where they lost less than `least`.
+    """Return what costs most on the way from the float net to the integers; None where they lost less than `least`,
+    or no single flaw costs as much.
 
     x: real inputs (N, I) of every source. metric: of the last value's real outputs. name: what a sentence calls it. least: 1 %
     of the float net's metric where it is not given. on_grid_already: the net was trained with weights on their grid; they are
@@ -52,6 +53,8 @@ def diagnose(
     known = {**x, **{output: trace.h for output, trace in traces.items()}}
     found = max(_costs(lowered, known, metric, base), key=lambda cost: cost[0])
     drop, k, cause = found
+    if drop < least:
+        return None
     if cause.name == "step" and isinstance(lowered.layers[k].scale.step, float):
         cause, drop = _step_or_range(lowered, k, known, metric, base, cause, drop)
     layer = lowered.layers[k]

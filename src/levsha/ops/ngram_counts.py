@@ -13,6 +13,7 @@ import numpy as np
 from levsha.errors import LevshaError
 from levsha.ir import Code, Graph, Op, Value, c_name
 
+HASHES = 1 << 16  # a hash, and a place in a text, has 16 bits
 SPACE, UPPER_A, UPPER_Z, TO_LOWER = 32, 65, 90, 32
 
 
@@ -35,8 +36,15 @@ class NgramCounts(Op):
             raise LevshaError(
                 f"reads bytes (0..255) of one dimension; {self.inputs[0]!r} is {x_.shape} in {x_.lo}..{x_.hi}."
             )
-        if self.buckets & (self.buckets - 1):
-            raise LevshaError(f"{self.buckets} buckets; the number must be a power of two.")
+        if self.buckets & (self.buckets - 1) or not 1 <= self.buckets <= HASHES:
+            raise LevshaError(f"{self.buckets} buckets; the number must be a power of two, at most {HASHES}.")
+        if x_.size + 2 * self.pad >= HASHES or not all(
+            0 <= n < 256 for n in (*self.sizes, self.pad, self.position_seed)
+        ):
+            raise LevshaError(
+                f"counts {self.sizes}-grams of {x_.size} bytes, pad {self.pad}, position_seed {self.position_seed}; at most {HASHES - 1} "
+                "bytes with the padding, and 0 to 255 of the others, are allowed."
+            )
         most = sum(max(0, x_.size + 2 * self.pad - n + 1) for n in self.sizes)
         return Value((self.buckets,), 0, most, total=most)
 

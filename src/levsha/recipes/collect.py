@@ -82,10 +82,10 @@ def _judge(recipe: Recipe, settings: RunSettings, data: Any, found: dict[str, An
         here = by_name[variant.name]
         if loss_verdict(source, here[key], variant.format, kind, settings.margin(kind)):
             continue
-        cause = first[variant.name].get("finding") or "no single layer explains it"
+        cause = first[variant.name].get("finding")
         here["collapse"] = (
             f"{_in_words(here[key], kind)} where its float source has {_in_words(source, kind)}: more is lost than {variant.format.name} "
-            f"is expected to cost. {cause}"
+            f"is expected to cost. {f'Lost in {cause}' if cause else 'No single layer explains it.'}"
         )
 
 

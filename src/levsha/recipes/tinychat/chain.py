@@ -108,7 +108,7 @@ class Chain:
         kept = shelf.kept(name, self.key(variant))
         if kept and (not variant.format or shelf.net_hash(variant) == kept[1].get("net_sha256")):
             self.made[name], about = kept
-            return about["metrics"]
+            return about["metrics"] | self._finding(kept[0], variant, about["metrics"])
         mlp, history = (kept[0], kept[1]["loss"]) if kept else self._train(variant)
         about: dict[str, Any] = {"key": self.key(variant), "loss": history}
         lowered = self._lower(mlp, variant.format) if variant.format else None
@@ -116,7 +116,7 @@ class Chain:
         if graph:
             about["net_sha256"] = shelf.save_net(graph, variant)
         metrics: dict[str, Any] = self._score(graph_predictor(graph) if graph else float_predictor(mlp))
-        metrics |= self._finding(lowered, variant, metrics) if lowered else {}
+        metrics |= self._finding(mlp, variant, metrics)
         metrics |= {
             "parameters": mlp.parameters,
             "weight_bytes": constant_bytes(graph) if graph else 4 * mlp.parameters,
@@ -212,15 +212,17 @@ class Chain:
             warn(f"{self.by}-{self.seed} {weights.name}: {finding}")
         return lowered
 
-    def _finding(self, lowered: Lowered, variant: Variant, metrics: dict[str, Any]) -> dict[str, str]:
-        """Which layer and what cause cost most, where the integer net is much worse than its float source."""
-        weights, source = variant.format, self.make(variant.source)["accuracy"]
-        assert weights
-        if loss_verdict(source, metrics["accuracy"], weights, "accuracy", self.settings.margin("accuracy")):
+    def _finding(self, mlp: Mlp, variant: Variant, metrics: dict[str, Any]) -> dict[str, str]:
+        """Which layer and what cause cost most, where the integer net is much worse than its float source by this run's margin."""
+        weights, margin = variant.format, self.settings.margin("accuracy")
+        source = self.make(variant.source)["accuracy"] if weights else 0.0
+        if not weights or loss_verdict(source, metrics["accuracy"], weights, "accuracy", margin):
             return {}
         some = self.test[:DIAGNOSED]
-        trained = self.settings.schedule(weights.name).epochs > 0
-        return {"finding": explain_loss(lowered, self.corpus.inputs(some), self.corpus.samples.target_N[some], trained)}
+        trained = weights if self.settings.schedule(weights.name).epochs else None
+        lowered = lower_chat(mlp, weights, self.clean_inputs, self.corpus.pairs.charset)
+        x_NI, target_N = self.corpus.inputs(some), self.corpus.samples.target_N[some]
+        return {"finding": explain_loss(lowered, x_NI, target_N, source, trained)}
 
     def replies(self, variant: Variant, queries: list[bytes]) -> list[str]:
         """Return what a variant that was made answers to queries."""

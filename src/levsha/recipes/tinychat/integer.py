@@ -9,8 +9,9 @@ from torch import Tensor
 from levsha.arith import INT16_MAX
 from levsha.evidence.metrics import accuracy
 from levsha.formats import Format
-from levsha.lower import Lowered, Options, Pins, Source, diagnose, lower
+from levsha.lower import Lowered, Options, Pins, Source, diagnose, lower, run_float
 from levsha.lower.calibrate import LARGEST_LOGIT
+from levsha.lower.causes import on_grid
 from levsha.lower.mlp import mlp_nodes
 from levsha.recipes.tinychat.net import BUCKETS, CONTEXT_NGRAMS, INPUTS, OUTPUTS, QUERY_NGRAMS, answer_ops
 from levsha.recipes.tinychat.settings import sum_bits_of, top_of
@@ -42,10 +43,25 @@ def lower_chat(mlp: Mlp, weights: Format, x_NI: Tensor, charset: bytes) -> Lower
     return lower(mlp_nodes(mlp, tuple(COUNTS)), chat_sources(), x, options, pins, answer_ops(charset), OUTPUTS)
 
 
-def explain_loss(lowered: Lowered, x_NI: Tensor, target_N: np.ndarray, trained: bool) -> str:
-    """Return which layer and what cause cost most of the accuracy, in a sentence; x_NI: counts of held-out samples. trained: with quantised weights."""
+@torch.inference_mode()
+def explain_loss(lowered: Lowered, x_NI: Tensor, target_N: np.ndarray, source: float, weights: Format | None) -> str:
+    """Return which layer and what cause cost most of the accuracy, in a sentence; empty where no single one did.
+
+    x_NI: counts of held-out samples. source: what the float net reaches, in per cent. weights: the format it was trained again
+    with; None where it was not.
+    """
     x = dict(zip(COUNTS, x_NI.split(BUCKETS, 1), strict=True))
-    found = diagnose(lowered, x, lambda logits: accuracy(logits, target_N), "accuracy", on_grid_already=trained)
+    found = diagnose(
+        lowered, x, lambda logits: accuracy(logits, target_N), "accuracy", on_grid_already=weights is not None
+    )
+    if weights:
+        reached = accuracy(run_float(on_grid(lowered).nodes, x)["logits"].h.numpy(), target_N)
+        if source - reached > (found.drop if found else 0):
+            flag = f"--quantise.{weights.name.replace('_', '-')}.epochs"
+            return (
+                f"all layers: weights: trained again with {weights.name} weights the net reaches {reached:.1f} %, before anything else is "
+                f"rounded. Try more epochs ({flag}), or a format with more bits."
+            )
     return found.sentence if found else ""
 
 

@@ -39,7 +39,7 @@ def _on_pruning(results: Results) -> str:
     old, new = by_name["baseline"], by_name["pruned"]
     cost = old["accuracy_queries"] - new["accuracy_queries"]
     share = 100 * (1 - new["parameters"] / old["parameters"])
-    effect = f"costs {cost:.1f} points" if cost > 0 else f"gains {-cost:.1f} points"
+    effect = f"costs {cost:.1f} points" if cost > 0 else f"gains {abs(cost):.1f} points"
     return f"Pruning takes away {share:.0f} % of the baseline's {grouped(old['parameters'])} parameters and {effect} of next-character accuracy on unseen queries ({old['accuracy_queries']:.1f} to {new['accuracy_queries']:.1f} %)."
 
 
