@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from levsha.data.csv import read_inputs, read_table
-from levsha.data.tables import Table, load_table
+from levsha.data.table import Table
+from levsha.data.tables import load_table
 from levsha.errors import LevshaError, LevshaWarning
 
 GOOD = "a,b,y\n" + "".join(f"{n},{n * n},{n % 7}\n" for n in range(30))

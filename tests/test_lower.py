@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from levsha.applications import Sensor
-from levsha.data.tables import Table
+from levsha.data.table import Table
 from levsha.errors import LevshaError
 from levsha.evidence.regression import r_squared
 from levsha.formats import FORMATS, Format, loss_verdict

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from levsha.applications import Sensor
+from levsha.data.table import Table
 from levsha.data.table_file import keep_table, kept_table
-from levsha.data.tables import Table, load_table
+from levsha.data.tables import load_table
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.evidence.regression import r_squared

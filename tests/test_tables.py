@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levsha.data.tables import TABLES, Table, load_table, sphere_gravity, split_table
+from levsha.data.table import Table, split_table
+from levsha.data.tables import TABLES, load_table, sphere_gravity
 from levsha.errors import LevshaError
 from levsha.evidence.trivial import trivial_predictions
 

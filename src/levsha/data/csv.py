@@ -20,7 +20,7 @@ from levsha.data.columns import (
 from levsha.data.goal import read_goal
 from levsha.data.oddities import drop_flag, notice_inputs
 from levsha.data.sheet import Sheet, read_sheet
-from levsha.data.tables import FEWEST_ROWS, Table
+from levsha.data.table import FEWEST_ROWS, Table
 from levsha.errors import LevshaError, warn
 
 SHOWN_NAMES = 20

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from levsha.data.tables import Table
+from levsha.data.table import Table
 from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.store import read_safetensors, stable

@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from levsha.data.csv import read_table
+from levsha.data.table import FEWEST_ROWS, Table
 from levsha.errors import LevshaError, check_range
 
-FEWEST_ROWS, MOST_ROWS = 20, 1_000_000
+MOST_ROWS = 1_000_000
 GRAVITATION, MICROGAL = 6.67430e-11, 1e8  # m^3 / (kg s^2), CODATA 2018; microgal in 1 m/s^2
 STATIONS_M = np.linspace(-110, 110, 12)
 # Wide enough that least squares fails, big enough that the noise of a field gravimeter, 2 uGal, hides no sphere.
 CENTRE_M, DEPTH_M, RADIUS_M, CONTRAST_KG_M3 = (-40, 40), (20, 60), (10, 20), (300, 800)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Examples as columns of numbers; legend: N examples, I inputs, O outputs."""
-
-    name: str
-    about: str  # one sentence: what it is, where it is from, under which licence
-    x_NI: np.ndarray  # float64, finite
-    y_NO: np.ndarray  # numbers: float64 (N, O); classes: int64 labels (N,) from 0
-    features: tuple[str, ...]
-    units: tuple[str, ...]  # of the features, "" where there is none
-    outputs: tuple[str, ...]  # names of the targets, or of the classes
-    output_unit: str  # "" for classes
-    image: tuple[int, int] | None = None  # (rows, columns) where the inputs are a picture
-    notices: tuple[str, ...] = ()  # sentences: what was read of a file, what was left out, what looks odd
-
-    @property
-    def is_classes(self) -> bool:
-        """Whether y_NO holds class labels and not numbers."""
-        return self.y_NO.ndim == 1
-
-    @cached_property
-    def constant_I(self) -> np.ndarray:
-        """Which inputs (bool) are the same in every row: nothing can be learnt from them."""
-        return self.x_NI.min(0) == self.x_NI.max(0)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of inputs, targets, names and units; not of the file's name, nor of the notices."""
-        names = [self.x_NI.shape, self.y_NO.shape, self.features, self.units, self.outputs, self.output_unit]
-        sha = hashlib.sha256(repr(names).encode())
-        sha.update(self.x_NI.astype("<f8").tobytes())
-        sha.update(self.y_NO.astype("<i8" if self.is_classes else "<f8").tobytes())
-        return sha.hexdigest()
 
 
 def sphere_gravity(mass_N: np.ndarray, centre_N: np.ndarray, depth_N: np.ndarray, station_S: np.ndarray) -> np.ndarray:
@@ -139,8 +103,6 @@ def load_table(
     target of whole numbers is classes, as one of words always is. LevshaError says what is wrong, in which line and column.
     """
     if any(mark in source for mark in "./\\"):
-        from levsha.data.csv import read_table  # it makes a Table, so it cannot be imported above
-
         return read_table(Path(source), target, drop, classes)
     if source not in TABLES:
         raise LevshaError(f"{source!r}: is no table; there are {', '.join(TABLES)}, or give the path of a .csv file.")
@@ -149,14 +111,3 @@ def load_table(
             found = f"is {given!r}, but {source} has columns and a target of its own"
             raise LevshaError(f"{flag}: {found}; leave {flag} out, or give the path of a .csv file.")
     return TABLES[source](samples, noise, seed)
-
-
-def split_table(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the indices to train (70 %), validate (15 %) and test (15 %) on: a permutation of 0..count-1 cut in three.
-
-    >>> [len(part) for part in split_table(442, 0)]
-    [310, 66, 66]
-    """
-    order_N = np.random.default_rng([1001, seed]).permutation(count)
-    held_out = (15 * count + 50) // 100
-    return order_N[2 * held_out :], order_N[:held_out], order_N[held_out : 2 * held_out]

@@ -137,9 +137,11 @@ def markdown_table(results: Mapping[str, Any], columns: Sequence[Column]) -> str
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-    """Return a line for everything the table leaves open: what does not fit, what was not measured and why, what differs."""
+    """Return a line for everything the table leaves open: what does not fit, what was not measured and why, what rounding lost, what differs."""
     found: dict[str, list[str]] = {}
     for v in results["variants"]:
+        for sentence in v.get("rounding", ()):
+            found.setdefault(sentence, []).append(v["name"])
         if v.get("note"):
             found.setdefault(v["note"], []).append(v["name"])
         if v.get("mismatches"):

@@ -158,8 +158,8 @@ class Recipe(ABC, Generic[SettingsT, DataT]):
         """Return the table's columns."""
 
     @abstractmethod
-    def judged_by(self, data: DataT) -> tuple[str, Literal["accuracy", "r2"]]:
-        """Return the key of the figure that a variant is judged by, and what it is."""
+    def judged_by(self, data: DataT) -> tuple[tuple[str, ...], Literal["accuracy", "r2"]]:
+        """Return the keys of the figures that a variant is judged by, and what they are."""
 
     @abstractmethod
     def choose(self, results: Mapping[str, Any]) -> str | None:

@@ -67,25 +67,36 @@ def _variant(
     found: dict[str, Any] = {"name": variant.name, "format": variant.format.name if variant.format else "float32"}
     found |= {key: first[key] for key in ("parameters", "weight_bytes", "keep", "best_epoch") if key in first}
     found |= _figures(recipe, settings, data, trained, (variant.name,))
+    if rounding := _rounding(variant, trained):
+        found["rounding"] = rounding
     row = rows.get(variant.name)
     return found | (row.to_json() if row else dict.fromkeys(CHIP))
 
 
+def _rounding(variant: Variant, trained: Mapping[str, Any]) -> list[str]:
+    """What rounding to integers lost, in any split, a sentence each."""
+    made = {split: metrics[variant.name].get("rounding", ()) for split, metrics in trained.items()}
+    return [f"{split}: {sentence}" for split, sentences in made.items() for sentence in sentences]
+
+
 def _judge(recipe: Recipe, settings: RunSettings, data: Any, found: dict[str, Any], trained: Mapping[str, Any]) -> None:
     """Say of each integer variant that is much worse than its float source so, with the layer and the cause where they are known."""
-    (key, kind), by_name = recipe.judged_by(data), {v["name"]: v for v in found["variants"]}
+    (keys, kind), by_name = recipe.judged_by(data), {v["name"]: v for v in found["variants"]}
+    split_of = {figure.key: figure.split for figure in recipe.figures(data)}
     first = trained[f"{recipe.shipped}-{settings.seed}"]
     for variant in recipe.variants(settings):
         if not variant.format or variant.source.name not in first:
             continue  # float itself, or given as integers
-        source = _figures(recipe, settings, data, trained, (variant.source.name,))[key]
-        here = by_name[variant.name]
-        if loss_verdict(source, here[key], variant.format, kind, settings.margin(kind)):
+        sources, here = _figures(recipe, settings, data, trained, (variant.source.name,)), by_name[variant.name]
+        lost = [k for k in keys if not loss_verdict(sources[k], here[k], variant.format, kind, settings.margin(kind))]
+        if not lost:
             continue
-        cause = first[variant.name].get("finding")
+        key, where = lost[0], f" on held-out {split_of[lost[0]]}" if len(keys) > 1 else ""
+        metrics = [trained[f"{split_of[key]}-{seed}"][variant.name] for seed in settings.seeds]
+        cause = next((m["finding"] for m in metrics if m.get("finding")), None)
         here["collapse"] = (
-            f"{_in_words(here[key], kind)} where its float source has {_in_words(source, kind)}: more is lost than {variant.format.name} "
-            f"is expected to cost. {f'Lost in {cause}' if cause else 'No single layer explains it.'}"
+            f"{_in_words(here[key], kind)} where its float source has {_in_words(sources[key], kind)}{where}: more is lost than "
+            f"{variant.format.name} is expected to cost. {f'Lost in {cause}' if cause else 'No single layer explains it.'}"
         )
 
 

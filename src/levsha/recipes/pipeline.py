@@ -20,6 +20,7 @@ from levsha.recipes.collect import collect
 from levsha.run import FORMAT, Net, Run
 from levsha.targets import find_target
 
+MISMATCHED = 1  # the exit status where a chip computed anything else than the interpreter
 COLLAPSED = 3  # the exit status where a variant is much worse than its source and nobody accepted that
 RESULTS = "results.json"
 
@@ -83,6 +84,8 @@ def _run(
         recipe.draw(settings, data, found, trained)
         write_file(settings.out / "report.md", report(recipe, found))
     show(recipe, settings, found, console)
+    if any(variant["mismatches"] for variant in found["variants"]):
+        return MISMATCHED
     return COLLAPSED if collapses(found) and not settings.accept_loss else 0
 
 
@@ -150,9 +153,9 @@ def show(recipe: Recipe, settings: RunSettings, found: Mapping[str, Any], consol
     for table in rich_tables(found, recipe.columns(found), console.width):
         console.print(table)
     for line in notes(found):
-        console.print(f"  {line}", style="yellow", highlight=False, markup=False)
+        console.print(f"  {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for line in collapses(found):
-        console.print(f"  {line}", style="red", highlight=False, markup=False)
+        console.print(f"  {line}", style="red", highlight=False, markup=False, soft_wrap=True)
     console.print(f"\n{found['summary']}\n", highlight=False, markup=False)
     pictures = ", ".join(f"{name}.png" for name in recipe.pictures)
     console.print(

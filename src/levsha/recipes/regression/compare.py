@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from levsha.data.tables import Table
+from levsha.data.table import Table
 from levsha.evidence.plots_regression import draw_comparison
 from levsha.files import read_kept, write_file
 from levsha.jobs import Job, News, run_here, say

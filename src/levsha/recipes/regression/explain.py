@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from tyro.conf import Positional
 
+from levsha.data.table import Table
 from levsha.data.table_file import kept_table
-from levsha.data.tables import Table
 from levsha.errors import check_range
 from levsha.evidence.plots_regression import draw_bars, draw_maps, short_names
 from levsha.recipes.regression.settings import settings_of

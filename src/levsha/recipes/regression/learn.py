@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from levsha.applications.sensor import READINGS, Sensor
-from levsha.data.tables import Table
-from levsha.errors import LevshaError, warn
+from levsha.data.table import Table
+from levsha.errors import LevshaError
 from levsha.evidence.regression import r_squared, rmse, score_classes, score_numbers
 from levsha.evidence.trivial import trivial_predictions
 from levsha.formats import loss_verdict
@@ -128,9 +128,8 @@ def _lowered(
     folder = folder_of(settings.out, "split", prepared.seed, "training")
     digest = net.save(folder / f"{INTEGER.name}.net.safetensors", {"recipe": "regression", "variant": INTEGER.name})
     scores = _scores(prepared, lambda x: integer_answer(net, x))
-    for finding in lowered.findings:
-        warn(f"split-{prepared.seed} {INTEGER.name}: {finding}")
-    found = {"net_sha256": digest, "weight_bytes": constant_bytes(net.graph), **scores}
+    found: dict[str, Any] = {"net_sha256": digest, "weight_bytes": constant_bytes(net.graph), **scores}
+    found |= {"rounding": list(lowered.findings)}
     found |= _finding(settings, prepared, lowered, source, scores)
     return found, integer_answer(net, prepared.table.x_NI[prepared.test])
 

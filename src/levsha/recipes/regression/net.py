@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from levsha.data.standard import Standard
-from levsha.data.tables import Table, split_table
+from levsha.data.table import Table, split_table
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

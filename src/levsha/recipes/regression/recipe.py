@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from levsha.applications.sensor import READINGS
+from levsha.data.table import Table, split_table
 from levsha.data.table_file import keep_table, kept_table
-from levsha.data.tables import Table, split_table
 from levsha.errors import LevshaError
 from levsha.evidence.plots_regression import draw_confusion, draw_learning, draw_scatter
 from levsha.evidence.table import NAME, Column, chip_columns, number
@@ -122,8 +122,8 @@ class RegressionRecipe(Recipe[Regression, Table]):
         ]
         return (NAME, *shown, *chip_columns("an answer"))
 
-    def judged_by(self, data: Table) -> tuple[str, Literal["accuracy", "r2"]]:
-        return ("test_accuracy", "accuracy") if data.is_classes else ("test_r2", "r2")
+    def judged_by(self, data: Table) -> tuple[tuple[str, ...], Literal["accuracy", "r2"]]:
+        return (("test_accuracy",), "accuracy") if data.is_classes else (("test_r2",), "r2")
 
     def choose(self, results: Mapping[str, Any]) -> str | None:
         chip = next(v for v in results["variants"] if v["name"] == INTEGER.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from levsha.data.tables import Table
+from levsha.data.table import Table
 from levsha.recipes.regression.learn import load_net
 from levsha.recipes.regression.net import Prepared
 from levsha.recipes.regression.settings import Regression

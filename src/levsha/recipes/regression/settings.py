@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from levsha.data.tables import Table, load_table, split_table
+from levsha.data.table import Table, split_table
+from levsha.data.tables import load_table
 from levsha.errors import LevshaError, check_range
 from levsha.formats import FORMATS
 from levsha.recipes.base import RunSettings

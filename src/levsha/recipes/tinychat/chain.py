@@ -15,7 +15,6 @@ import torch
 
 from levsha.applications.chat import Predict, decode, graph_predictor
 from levsha.data.z80ai import Z80aiNet
-from levsha.errors import warn
 from levsha.evidence.metrics import sample_logits
 from levsha.formats import FORMATS, Format, loss_verdict
 from levsha.ir import constant_bytes
@@ -116,7 +115,7 @@ class Chain:
         if graph:
             about["net_sha256"] = shelf.save_net(graph, variant)
         metrics: dict[str, Any] = self._score(graph_predictor(graph) if graph else float_predictor(mlp))
-        metrics |= self._finding(mlp, variant, metrics)
+        metrics |= self._finding(mlp, variant, metrics) | ({"rounding": list(lowered.findings)} if lowered else {})
         metrics |= {
             "parameters": mlp.parameters,
             "weight_bytes": constant_bytes(graph) if graph else 4 * mlp.parameters,
@@ -207,10 +206,7 @@ class Chain:
         return estimate_norm(start, self.clean_inputs, quantisation), history
 
     def _lower(self, mlp: Mlp, weights: Format) -> Lowered:
-        lowered = lower_chat(mlp, weights, self.clean_inputs, self.corpus.pairs.charset)
-        for finding in lowered.findings:
-            warn(f"{self.by}-{self.seed} {weights.name}: {finding}")
-        return lowered
+        return lower_chat(mlp, weights, self.clean_inputs, self.corpus.pairs.charset)
 
     def _finding(self, mlp: Mlp, variant: Variant, metrics: dict[str, Any]) -> dict[str, str]:
         """Which layer and what cause cost most, where the integer net is much worse than its float source by this run's margin."""
@@ -220,9 +216,8 @@ class Chain:
             return {}
         some = self.test[:DIAGNOSED]
         trained = weights if self.settings.schedule(weights.name).epochs else None
-        lowered = lower_chat(mlp, weights, self.clean_inputs, self.corpus.pairs.charset)
         x_NI, target_N = self.corpus.inputs(some), self.corpus.samples.target_N[some]
-        return {"finding": explain_loss(lowered, x_NI, target_N, source, trained)}
+        return {"finding": explain_loss(self._lower(mlp, weights), x_NI, target_N, source, trained)}
 
     def replies(self, variant: Variant, queries: list[bytes]) -> list[str]:
         """Return what a variant that was made answers to queries."""

@@ -149,8 +149,8 @@ class TinyChatRecipe(Recipe[TinyChat, Pairs]):
             number("perp-\nlexity", "perplexity", ".2f"), *chip_columns("a character"),
         )  # fmt: skip
 
-    def judged_by(self, data: Pairs) -> tuple[str, Literal["accuracy", "r2"]]:
-        return "accuracy_queries", "accuracy"
+    def judged_by(self, data: Pairs) -> tuple[tuple[str, ...], Literal["accuracy", "r2"]]:
+        return ("accuracy_queries", "accuracy_samples"), "accuracy"
 
     def choose(self, results: Mapping[str, Any]) -> str | None:
         return words.choose(results)

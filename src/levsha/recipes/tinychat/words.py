@@ -12,11 +12,18 @@ Results = Mapping[str, Any]
 
 
 def _choice(results: Results) -> Mapping[str, Any] | None:
-    fitting = [v for v in results["variants"] if v["fits"] and not v["mismatches"] and not v.get("collapse")]
+    anywhere = TARGETS[results["target"]].flash_bytes is None  # a computer, where every net fits
+    made = [v for v in results["variants"] if v["format"] != "float32" and (v["fits"] or anywhere)]
+    fitting = [v for v in made if not v["mismatches"] and not v.get("collapse")]
     if not fitting:
         return None
     best = max(v["accuracy_queries"] for v in fitting)
-    return min((v for v in fitting if v["accuracy_queries"] >= best - 0.5), key=lambda v: v["flash_bytes"])
+    return min((v for v in fitting if v["accuracy_queries"] >= best - 0.5), key=_bytes)
+
+
+def _bytes(variant: Mapping[str, Any]) -> int:
+    """What a variant needs: of flash, or of weights where there is no flash."""
+    return variant["flash_bytes"] or variant["weight_bytes"]
 
 
 def choose(results: Results) -> str | None:
@@ -95,7 +102,7 @@ def _on_choice(results: Results) -> str:
     choice = _choice(results)
     if not choice:
         return "No variant is ready for the chip."
-    return f"Choose {choice['name']}: within half a point of the best that fits, and the smallest of those ({grouped(choice['flash_bytes'])} B of flash)."
+    return f"Choose {choice['name']}: within half a point of the best that fits, and the smallest of those ({grouped(_bytes(choice))} B of {'flash' if choice['flash_bytes'] else 'weights'})."
 
 
 def float_about(variant: str, charset: bytes, folds: bool) -> dict[str, Any]:
