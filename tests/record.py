@@ -22,14 +22,14 @@ from levsha.store import read_safetensors
 
 RECORD = Path(__file__).parent / "golden" / "record.json"
 VECTORS = 200
-BRIEF = ["--train.epochs", "4", "--prune.epochs", "3", "--vectors", "100", "--prompts", "6"]
+BRIEF = ["--train.epochs", "4", "--prune.epochs", "3", "--vectors", "100", "--prompts", "6", "--accept-loss"]
 for _name in ("int4", "two-bit", "ternary", "binary"):
     BRIEF += [f"--quantise.{_name}.epochs", "3"]
 RUNS = {
     "tinychat": ["tinychat", *BRIEF, "--variants", "baseline", "pruned", *(f"pruned-{f}" for f in ("int8", "int4", "two_bit", "ternary", "binary"))],
-    "gravity": ["regression", "--train.epochs", "8", "--vectors", "100"],
-    "gravity-tanh": ["regression", "--train.epochs", "8", "--vectors", "100", "--activation", "tanh", "--splits", "1"],
-    "digits": ["regression", "--data", "digits", "--train.epochs", "8", "--vectors", "100", "--splits", "1"],
+    "gravity": ["regression", "--train.epochs", "8", "--vectors", "100", "--accept-loss"],
+    "gravity-tanh": ["regression", "--train.epochs", "8", "--vectors", "100", "--activation", "tanh", "--splits", "1", "--accept-loss"],
+    "digits": ["regression", "--data", "digits", "--train.epochs", "8", "--vectors", "100", "--splits", "1", "--accept-loss"],
 }  # fmt: skip
 CELLS = ("parameters", "weight_bytes", "flash_bytes", "sram_bytes", "fits", "vectors", "mismatches")
 
