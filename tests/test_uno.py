@@ -66,6 +66,10 @@ def test_whole_net_equals_interpreter(weights: str, target, tmp_path: Path, need
         ("a" * 300, b"a" * 60),
         ("word " * 30, cut_text(b"word " * 30, 60, 40)),
         ("b" * 45 + " " + "c" * 40, b"b" * 45),
+        ("b" * 39 + " " + "c" * 40, b"b" * 39 + b" " + b"c" * 20),  # a space before the second half is none to cut at
+        ("b" * 40 + " " + "c" * 40, b"b" * 40),
+        ("b" * 59 + " " + "c" * 40, b"b" * 59),
+        ("b" * 60 + " " + "c" * 40, b"b" * 60),
         ("b" * 58 + "   ", b"b" * 58),
         ("d" * 60 + "    ", b"d" * 60),
         ("e" * 70 + "\x08" * 3, b"e" * 57),
