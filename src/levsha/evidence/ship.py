@@ -123,11 +123,8 @@ def write_certificate(out: Path, name: str, graph: Graph, target: Target, row: R
 
 def _still_there(run: Run, name: str, target: Target, row: dict[str, Any]) -> bool:
     """Say whether the certificate and the firmware of a kept row are where they were written, and those that were measured."""
-    if (
-        row["mismatches"] is not None
-        and row["fits"] is not False
-        and not certificate_path(run.folder, name, target).exists()
-    ):
+    compared = row["mismatches"] is not None and row["fits"] is not False
+    if compared and not certificate_path(run.folder, name, target).exists():
         return False
     if not row["firmware_sha256"]:
         return not (run.folder / "firmware" / name).exists() or target.flash_bytes is None

@@ -78,19 +78,8 @@ def fit(
     training.check()
     with _process_as_found(training.threads):
         return _fit(
-            model,
-            data,
-            validation,
-            training,
-            folder,
-            metrics or {},
-            watch,
-            higher,
-            optimizer_state,
-            report,
-            key,
-            replace,
-        )
+            model, data, validation, training, folder, metrics or {}, watch, higher, optimizer_state, report, key, replace,
+        )  # fmt: skip
 
 
 def _fit(
