@@ -12,14 +12,16 @@ from torch import Tensor
 from levsha.lower.build import Lowered
 from levsha.lower.rules import Layer
 
+Inputs = tuple[Tensor, ...]
+
 
 @dataclass(frozen=True)
 class Cause:
     """apply(layer, x): the layer's real output with this flaw. figures: what is the matter, in words. advice: what to try."""
 
     name: str
-    apply: Callable[[Layer, Tensor], Tensor]
-    figures: Callable[[Layer, Tensor], str]
+    apply: Callable[[Layer, Inputs], Tensor]
+    figures: Callable[[Layer, Inputs], str]
     advice: str
 
 
@@ -35,12 +37,12 @@ def _grid_layer(layer: Layer) -> Layer:
     return replace(layer, node=replace(layer.node, weight_OI=torch.from_numpy(weights.real())))
 
 
-def _weights(layer: Layer, x_NI: Tensor) -> Tensor:
+def _weights(layer: Layer, x: Inputs) -> Tensor:
     node = _grid_layer(layer).node
-    return node.activate(node.before_activation(x_NI))
+    return node.activate(node.before_activation(*x))
 
 
-def _weight_figures(layer: Layer, x_NI: Tensor) -> str:
+def _weight_figures(layer: Layer, x: Inputs) -> str:
     weights, node = layer.sums.weights, layer.node
     assert weights is not None and node.weight_OI is not None
     real_OI = node.weight_OI.double().numpy()
@@ -49,34 +51,34 @@ def _weight_figures(layer: Layer, x_NI: Tensor) -> str:
     return f"on the grid ({levels} different integers) its weights are off by {100 * off:.1f} %"
 
 
-def _rounded(layer: Layer, x_NI: Tensor, step: Tensor | float) -> Tensor:
-    scale, z = layer.scale, layer.node.before_activation(x_NI)
+def _rounded(layer: Layer, x: Inputs, step: Tensor | float) -> Tensor:
+    scale, z = layer.scale, layer.node.before_activation(*x)
     if scale.table is not None:
         z = torch.round((z - scale.low) / scale.width) * scale.width + scale.low
     zero = torch.as_tensor(scale.zero)
     return torch.floor((layer.node.activate(z) - zero) / step + 0.5) * step + zero
 
 
-def _step(layer: Layer, x_NI: Tensor) -> Tensor:
-    return _rounded(layer, x_NI, torch.as_tensor(layer.scale.step))
+def _step(layer: Layer, x: Inputs) -> Tensor:
+    return _rounded(layer, x, torch.as_tensor(layer.scale.step))
 
 
-def _step_figures(layer: Layer, x_NI: Tensor) -> str:
-    h = layer.node.activate(layer.node.before_activation(x_NI))
+def _step_figures(layer: Layer, x: Inputs) -> str:
+    h = layer.node.activate(layer.node.before_activation(*x))
     step = float(np.max(layer.scale.step))
     return f"one step is {step:.3g}, and its values spread by {float(h.std()):.3g}: {float(h.std()) / step:.2g} steps"
 
 
-def _own_steps(layer: Layer, x_NI: Tensor) -> Tensor:
+def _own_steps(layer: Layer, x: Inputs) -> Tensor:
     """The largest channel keeps its step; the others have as many steps as that one."""
-    h = layer.node.activate(layer.node.before_activation(x_NI)) - torch.as_tensor(layer.scale.zero)
+    h = layer.node.activate(layer.node.before_activation(*x)) - torch.as_tensor(layer.scale.zero)
     largest_O = h.abs().amax(0)
     share_O = (largest_O / largest_O.max()).clamp_min(1e-30)
-    return _rounded(layer, x_NI, share_O * torch.as_tensor(layer.scale.step))
+    return _rounded(layer, x, share_O * torch.as_tensor(layer.scale.step))
 
 
-def _range_figures(layer: Layer, x_NI: Tensor) -> str:
-    largest_O = layer.node.activate(layer.node.before_activation(x_NI)).abs().amax(0)
+def _range_figures(layer: Layer, x: Inputs) -> str:
+    largest_O = layer.node.activate(layer.node.before_activation(*x)).abs().amax(0)
     step = float(np.max(layer.scale.step))
     return (
         f"its channels reach from {float(largest_O.min()):.3g} to {float(largest_O.max()):.3g} and share one step of {step:.3g}: "
@@ -84,17 +86,17 @@ def _range_figures(layer: Layer, x_NI: Tensor) -> str:
     )
 
 
-def _clipping(layer: Layer, x_NI: Tensor) -> Tensor:
+def _clipping(layer: Layer, x: Inputs) -> Tensor:
     node, scale = layer.node, layer.scale
-    z = node.before_activation(x_NI)
+    z = node.before_activation(*x)
     if scale.table is not None:
         return node.activate(z.clamp(scale.low, scale.low + scale.width * (len(scale.table) - 1)))
     lo, hi = (torch.as_tensor(scale.zero + end * scale.step) for end in (scale.lo, scale.hi))
     return torch.minimum(torch.maximum(node.activate(z), lo.to(z.dtype)), hi.to(z.dtype))
 
 
-def _clip_figures(layer: Layer, x_NI: Tensor) -> str:
-    cut = _clipping(layer, x_NI) != layer.node.activate(layer.node.before_activation(x_NI))
+def _clip_figures(layer: Layer, x: Inputs) -> str:
+    cut = _clipping(layer, x) != layer.node.activate(layer.node.before_activation(*x))
     scale = layer.scale
     share = f"{100 * float(cut.double().mean()):.1f} % of its values lie beyond"
     if scale.table is not None:
@@ -102,13 +104,13 @@ def _clip_figures(layer: Layer, x_NI: Tensor) -> str:
     return f"{share} {scale.hi} steps of {float(np.max(scale.step)):.3g}"
 
 
-def _multiplier(layer: Layer, x_NI: Tensor) -> Tensor:
+def _multiplier(layer: Layer, x: Inputs) -> Tensor:
     """The sums, scaled as the integers do it: by multipliers and offsets that were rounded."""
     node, sums, integer, scale = layer.node, layer.sums, layer.integer, layer.scale
     unit, origin = (scale.step, scale.zero) if scale.table is None else (scale.width, scale.low)
     wanted_O = sums.factor_O / unit
     ratio_O = np.divide(integer.factors, wanted_O, out=np.ones_like(wanted_O), where=wanted_O != 0)
-    z = node.before_activation(x_NI)
+    z = node.before_activation(*x)
     ratio, wanted, got = (
         torch.from_numpy(np.asarray(part, np.float64)).to(z.dtype)
         for part in (ratio_O, sums.offset_O, integer.offsets * unit + origin)
@@ -116,7 +118,7 @@ def _multiplier(layer: Layer, x_NI: Tensor) -> Tensor:
     return node.activate((z - wanted) * ratio + got)
 
 
-def _multiplier_figures(layer: Layer, x_NI: Tensor) -> str:
+def _multiplier_figures(layer: Layer, x: Inputs) -> str:
     unit = layer.scale.step if layer.scale.table is None else layer.scale.width
     wanted_O = np.abs(layer.sums.factor_O / unit)
     off_O = np.abs(layer.integer.factors - layer.sums.factor_O / unit) / np.where(wanted_O > 0, wanted_O, 1.0)
