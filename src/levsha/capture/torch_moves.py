@@ -12,11 +12,37 @@ from torch import Tensor
 from levsha.capture.reader import BATCH, Name, Node, index_of
 
 ADVICE = "keep axis 0 the batch, and every example apart"
-MOVING = (
-    "channel_shuffle expand expand_as flatten flip movedim narrow permute pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d "
-    "repeat repeat_interleave replication_pad1d replication_pad2d reshape roll select slice squeeze t tile transpose unflatten unsqueeze "
-    "upsample_nearest1d upsample_nearest2d view"
-).split()
+MOVING = [
+    "channel_shuffle",
+    "expand",
+    "expand_as",
+    "flatten",
+    "flip",
+    "movedim",
+    "narrow",
+    "permute",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "reflection_pad1d",
+    "reflection_pad2d",
+    "repeat",
+    "repeat_interleave",
+    "replication_pad1d",
+    "replication_pad2d",
+    "reshape",
+    "roll",
+    "select",
+    "slice",
+    "squeeze",
+    "t",
+    "tile",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "view",
+]
 SEVERAL = ("chunk", "split", "split_with_sizes", "unbind", "tensor_split", "unsafe_chunk", "unsafe_split")
 
 

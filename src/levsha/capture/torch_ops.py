@@ -19,7 +19,20 @@ FUNCTIONS = (  # element by element, of one value
     "abs ceil celu cos elu erf exp expm1 floor gelu hardshrink hardsigmoid hardswish leaky_relu log log1p log_sigmoid logit mish reciprocal "
     "round rsqrt selu sigmoid sign silu sin softplus softshrink sqrt square tan tanh threshold"
 ).split()
-IDENTITIES = "alias clone contiguous detach detach_ dropout feature_dropout alpha_dropout identity lift_fresh_copy to type_as".split()
+IDENTITIES = [
+    "alias",
+    "clone",
+    "contiguous",
+    "detach",
+    "detach_",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "identity",
+    "lift_fresh_copy",
+    "to",
+    "type_as",
+]
 
 
 def _ints(found: Any, rank: int) -> tuple[int, ...]:

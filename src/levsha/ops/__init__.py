@@ -11,9 +11,11 @@ from levsha.ops.lookup import Lookup
 from levsha.ops.multiply import Multiply
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
+from levsha.ops.scaled_add import ScaledAdd
 
 OPS: dict[str, type[Op]] = {
-    op.__name__: op for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed)
+    op.__name__: op
+    for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed, ScaledAdd)
 }
 
 __all__ = [
@@ -28,4 +30,5 @@ __all__ = [
     "Multiply",
     "NgramCounts",
     "Requantize",
+    "ScaledAdd",
 ]
