@@ -3,11 +3,12 @@
 from levsha.ir import Op
 from levsha.ops.add import Add
 from levsha.ops.argmax import Argmax
+from levsha.ops.conv import Conv
 from levsha.ops.dense import Dense
 from levsha.ops.lookup import Lookup
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
 
-OPS: dict[str, type[Op]] = {op.__name__: op for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup)}
+OPS: dict[str, type[Op]] = {op.__name__: op for op in (NgramCounts, Dense, Conv, Add, Requantize, Argmax, Lookup)}
 
-__all__ = ["OPS", "Add", "Argmax", "Dense", "Lookup", "NgramCounts", "Requantize"]
+__all__ = ["OPS", "Add", "Argmax", "Conv", "Dense", "Lookup", "NgramCounts", "Requantize"]
