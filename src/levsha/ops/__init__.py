@@ -4,6 +4,7 @@ from levsha.ir import Op
 from levsha.ops.add import Add
 from levsha.ops.argmax import Argmax
 from levsha.ops.concat import Concat
+from levsha.ops.conv import Conv
 from levsha.ops.dense import Dense
 from levsha.ops.embed import Embed
 from levsha.ops.gather import Gather
@@ -13,16 +14,28 @@ from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
 from levsha.ops.scaled_add import ScaledAdd
 
-OPS: dict[str, type[Op]] = {
-    op.__name__: op
-    for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed, ScaledAdd)
-}
+_ALL: tuple[type[Op], ...] = (
+    NgramCounts,
+    Dense,
+    Conv,
+    Add,
+    ScaledAdd,
+    Multiply,
+    Requantize,
+    Argmax,
+    Lookup,
+    Concat,
+    Gather,
+    Embed,
+)
+OPS: dict[str, type[Op]] = {op.__name__: op for op in _ALL}
 
 __all__ = [
     "OPS",
     "Add",
     "Argmax",
     "Concat",
+    "Conv",
     "Dense",
     "Embed",
     "Gather",
