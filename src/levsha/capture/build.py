@@ -20,7 +20,8 @@ ONE, ZERO = np.ones(1), np.zeros(1)
 
 @dataclass
 class Build:
-    """nodes: by the value each makes. views: of the values of calls. shapes: of the integer values, as they lie in memory."""
+    """nodes: by the value each makes. views: of the values of calls. shapes: of the integer values, as they lie in memory. sole_inputs: values
+    of nodes that alone read their input. argmax: whether the program ends in one."""
 
     program: Program
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -30,10 +31,14 @@ class Build:
     notes: list[str] = field(default_factory=list)
     gathered: dict[tuple[str, bytes, tuple[int, ...]], str] = field(default_factory=dict)
     read_N: Counter[str] = field(default_factory=Counter)
+    sole_inputs: set[str] = field(default_factory=set)
     keep_sigmoid: bool = False
+    argmax: bool = False
 
     def __post_init__(self) -> None:
-        self.read_N = Counter(name for call in self.program.calls for name in call.inputs) + Counter(self.program.outputs)
+        self.read_N = Counter(name for call in self.program.calls for name in call.inputs) + Counter(
+            self.program.outputs
+        )
 
     def view(self, name: str) -> View:
         """Return where the elements of a call's value lie, and whether the call at hand is the only one to read them."""
@@ -48,18 +53,36 @@ class Build:
     def name(self, call: Call) -> str:
         """Return a name for a layer: the path of its module where that is known, else its kind; each once."""
         path = re.search(r"\(in ([\w.]+)\)$", call.place)
-        wanted = re.sub(r"\W", "_", path[1] if path else re.sub(r"\W", "_", call.output) if call.place.startswith("node") else call.kind)
+        wanted = re.sub(
+            r"\W",
+            "_",
+            path[1] if path else re.sub(r"\W", "_", call.output) if call.place.startswith("node") else call.kind,
+        )
         wanted = wanted if wanted[:1].isalpha() else f"layer_{wanted}"
         taken = {node.name for node in self.nodes.values()} | set(self.nodes) | set(self.shapes)
-        return next(name for k in range(1, len(taken) + 2) if not {name := wanted if k == 1 else f"{wanted}_{k}", f"{name}_out"} & taken)
+        return next(
+            name
+            for k in range(1, len(taken) + 2)
+            if not {name := wanted if k == 1 else f"{wanted}_{k}", f"{name}_out"} & taken
+        )
 
-    def add(self, call: Call, kind: str, inputs: Sequence[str], shape: tuple[int, ...], order: tuple[int, ...] | None = None, **more: Any) -> Node:
+    def add(
+        self,
+        call: Call,
+        kind: str,
+        inputs: Sequence[str],
+        shape: tuple[int, ...],
+        order: tuple[int, ...] | None = None,
+        **more: Any,
+    ) -> Node:
         """Add a node for a call. shape: of its value in memory; order: of the call's axes there."""
         node = self.insert(self.name(call), kind, inputs, shape, call.place, **more)
         self.views[call.output] = View.whole(node.output, call.shape, order)
         return node
 
-    def insert(self, name: str, kind: str, inputs: Sequence[str], shape: tuple[int, ...], place: str, **more: Any) -> Node:
+    def insert(
+        self, name: str, kind: str, inputs: Sequence[str], shape: tuple[int, ...], place: str, **more: Any
+    ) -> Node:
         """Add a node."""
         more = {"factor_O": ONE, "offset_O": ZERO} | more
         node = Node(name=name, kind=kind, inputs=tuple(inputs), output=f"{name}_out", shape=shape, place=place, **more)
@@ -81,7 +104,9 @@ class Build:
         if key not in self.gathered:
             shape = view.shape if view.shape else (1,)
             name = self.name(replace(call, place="", kind=f"{view.value.removesuffix('_out')}_moved"))
-            node = self.insert(name, "gather", [view.value], shape, call.place, index=view.index.reshape(shape), fill=view.fill)
+            node = self.insert(
+                name, "gather", [view.value], shape, call.place, index=view.index.reshape(shape), fill=view.fill
+            )
             self.gathered[key] = node.output
         return self.gathered[key]
 
@@ -97,27 +122,22 @@ class Build:
         """Put an activation behind whatever made a call's input: onto its node where that is possible, else on one of its own."""
         view = self.view(call.inputs[0])
         node = self.producer(view)
-        while node is not None and node.kind in SAME and isinstance(activation, Clip) and node.kind == "max" and self._reads_alone(node):
+        while (
+            node is not None and node.kind == "max" and isinstance(activation, Clip) and node.output in self.sole_inputs
+        ):
             node = self.nodes.get(node.inputs[0])
         fill = float(_apply(activation, view.fill)) if view.is_filled else 0.0
-        if node is not None and node.kind not in (*SAME, "concat", "embed") and (merged := _merged(node.activation, activation)) is not None:
+        if (
+            node is not None
+            and node.kind not in (*SAME, "concat", "embed")
+            and (merged := _merged(node.activation, activation)) is not None
+        ):
             self.change(node, activation=merged)
             self.views[call.output] = replace(view, fill=fill)
             return
         shape = self.shapes[view.value]
         new = self.insert(self.name(call), "affine", [view.value], shape, call.place, activation=activation)
         self.views[call.output] = replace(view, value=new.output, fill=fill)
-
-    def _reads_alone(self, node: Node) -> bool:
-        """Whether no other node, nor any value of a call that is still to be read, reads what a node reads."""
-        source = node.inputs[0]
-        return sum(name == source for other in self.nodes.values() for name in other.inputs) == 1 and source in self.alone
-
-    @property
-    def alone(self) -> set[str]:
-        """Values of nodes that just one call reads."""
-        uses = Counter(view.value for name, view in self.views.items() for _ in range(self.read_N[name]))
-        return {value for value, count in uses.items() if count == 1}
 
 
 def _apply(activation: Clip | Function, number: float) -> float:
