@@ -6,9 +6,13 @@ from levsha.ops.argmax import Argmax
 from levsha.ops.conv import Conv
 from levsha.ops.dense import Dense
 from levsha.ops.lookup import Lookup
+from levsha.ops.max_pool import MaxPool
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
+from levsha.ops.sum_pool import SumPool
 
-OPS: dict[str, type[Op]] = {op.__name__: op for op in (NgramCounts, Dense, Conv, Add, Requantize, Argmax, Lookup)}
+OPS: dict[str, type[Op]] = {
+    op.__name__: op for op in (NgramCounts, Dense, Conv, MaxPool, SumPool, Add, Requantize, Argmax, Lookup)
+}
 
-__all__ = ["OPS", "Add", "Argmax", "Conv", "Dense", "Lookup", "NgramCounts", "Requantize"]
+__all__ = ["OPS", "Add", "Argmax", "Conv", "Dense", "Lookup", "MaxPool", "NgramCounts", "Requantize", "SumPool"]
