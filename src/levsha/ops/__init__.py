@@ -9,10 +9,12 @@ from levsha.ops.dense import Dense
 from levsha.ops.embed import Embed
 from levsha.ops.gather import Gather
 from levsha.ops.lookup import Lookup
+from levsha.ops.max_pool import MaxPool
 from levsha.ops.multiply import Multiply
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
 from levsha.ops.scaled_add import ScaledAdd
+from levsha.ops.sum_pool import SumPool
 
 _ALL: tuple[type[Op], ...] = (
     NgramCounts,
@@ -24,6 +26,8 @@ _ALL: tuple[type[Op], ...] = (
     Requantize,
     Argmax,
     Lookup,
+    MaxPool,
+    SumPool,
     Concat,
     Gather,
     Embed,
@@ -40,8 +44,10 @@ __all__ = [
     "Embed",
     "Gather",
     "Lookup",
+    "MaxPool",
     "Multiply",
     "NgramCounts",
     "Requantize",
     "ScaledAdd",
+    "SumPool",
 ]
