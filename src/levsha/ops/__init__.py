@@ -14,6 +14,7 @@ from levsha.ops.multiply import Multiply
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
 from levsha.ops.scaled_add import ScaledAdd
+from levsha.ops.scan import Scan
 from levsha.ops.sum_pool import SumPool
 
 _ALL: tuple[type[Op], ...] = (
@@ -31,6 +32,7 @@ _ALL: tuple[type[Op], ...] = (
     Concat,
     Gather,
     Embed,
+    Scan,
 )
 OPS: dict[str, type[Op]] = {op.__name__: op for op in _ALL}
 
@@ -49,5 +51,6 @@ __all__ = [
     "NgramCounts",
     "Requantize",
     "ScaledAdd",
+    "Scan",
     "SumPool",
 ]
