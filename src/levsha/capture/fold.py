@@ -29,13 +29,13 @@ WASTED = 2  # a linear layer over part of a value reads it whole, where that is 
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """nodes: in order. shape, order: of the input: its own axes, and these as they lie in memory. outputs: names of the values that are
-    returned. argmax: whether the number of the largest element of the first output is returned, and not the output. notes: what was dropped."""
+    """nodes: in order. shape, order: of the input: its own axes, and these as they lie in memory. outputs: names and shapes of the values
+    that are returned. argmax: whether the number of the largest element of the first output is returned, and not the output. notes: what was dropped."""
 
     nodes: tuple[Node, ...]
     shape: tuple[int, ...]
     order: tuple[int, ...]
-    outputs: tuple[str, ...]
+    outputs: dict[str, tuple[int, ...]]
     argmax: bool
     notes: tuple[str, ...]
 
@@ -66,15 +66,16 @@ def _fold(program: Program, order: tuple[int, ...], keep_sigmoid: bool) -> Folde
         KINDS[call.kind](build, call)
     if build.problems:
         refuse(program.about, list(dict.fromkeys(build.problems)))
-    outputs, names = [], {}
+    outputs: dict[str, tuple[int, ...]] = {}
+    names: dict[str, str] = {}
     for name in program.outputs:
         value = build.materialise(Call("output", (name,), name, build.views[name].shape), build.views[name])
         if value == INPUT:
             raise LevshaError(f"{program.about}: returns its input as it is; there is nothing to convert.")
         names[value] = OUTPUT if len(program.outputs) == 1 else f"{OUTPUT}{len(names) + 1}"
-        outputs.append(names[value])
+        outputs[names[value]] = build.views[name].shape
     nodes = _named(_needed(build, set(names)), names)
-    return Folded(nodes, shape, order, tuple(dict.fromkeys(outputs)), build.argmax, tuple(dict.fromkeys(build.notes)))
+    return Folded(nodes, shape, order, outputs, build.argmax, tuple(dict.fromkeys(build.notes)))
 
 
 def _needed(build: Build, wanted: set[str]) -> list[Node]:
