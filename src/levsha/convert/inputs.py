@@ -75,7 +75,7 @@ def _plain(names: Sequence[str], units: Sequence[str], step: float) -> tuple[Qua
 
 def _readings(x: np.ndarray, folded: Folded, layout: Layout, names: Sequence[str], units: Sequence[str]) -> Inputs:
     laid = layout.lay(x)
-    channels = laid.shape[-1]
+    channels = laid.shape[-1] if _takes_channels(folded.nodes, laid.shape[-1]) else 1
     rows_NC = laid.reshape(-1, channels).astype(np.float64)
     rows_NC = rows_NC[:: -(-len(rows_NC) // ROWS)]
     nothing_C = _nothing(folded.nodes, channels)
@@ -99,6 +99,16 @@ def _tidy(numbers_C: np.ndarray) -> np.ndarray:
 
 def _one(numbers_C: np.ndarray) -> float | np.ndarray:
     return float(numbers_C[0]) if (numbers_C == numbers_C[0]).all() else numbers_C
+
+
+def _takes_channels(nodes: Sequence[Node], channels: int) -> bool:
+    """Whether whoever looks at the input through a window has the same channels as the input in memory."""
+    names, windows = {INPUT}, []
+    for node in nodes:
+        if names & set(node.inputs):
+            names |= {node.output} if node.kind == "alias" else set()
+            windows += [node.window] if node.window is not None else []
+    return all(window.shape[2] == channels for window in windows)
 
 
 def _nothing(nodes: Sequence[Node], channels: int) -> np.ndarray | None:
