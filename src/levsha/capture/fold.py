@@ -52,7 +52,9 @@ def fold(program: Program, keep_sigmoid: bool = False) -> Folded:
     (shape,) = program.inputs.values()
     fused = fuse_functions(program)
     natural = tuple(range(len(shape)))
-    orders = {2: [natural, (1, 0)], 3: [(1, 2, 0), natural]}.get(len(shape), [natural])  # the first that needs the fewest moves
+    orders = {2: [natural, (1, 0)], 3: [(1, 2, 0), natural]}.get(
+        len(shape), [natural]
+    )  # the first that needs the fewest moves
     made = [_fold(fused, order, keep_sigmoid) for order in orders]
     return min(made, key=lambda folded: sum(node.index.size for node in folded.nodes if node.index is not None))
 

@@ -81,13 +81,24 @@ class Captured:
         if classes is not None or self.folded.argmax:
             then, outputs = [Argmax(name=CLASS, inputs=(outputs[0],))], (CLASS, *outputs)
         source = {INPUT: self.inputs.source}
-        return lower(self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, None, then, outputs)
+        return lower(
+            self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, None, then, outputs
+        )
 
 
-def capture_all(opened: Opened, x: np.ndarray, calibration: np.ndarray, names: Sequence[str], units: Sequence[str], keep_sigmoid: bool) -> Captured:
+def capture_all(
+    opened: Opened,
+    x: np.ndarray,
+    calibration: np.ndarray,
+    names: Sequence[str],
+    units: Sequence[str],
+    keep_sigmoid: bool,
+) -> Captured:
     """Return an opened model, proved on the rows x and ready to be lowered; LevshaError where x does not fit it, or it was not read right."""
     if x.shape[1:] != opened.shape:
-        raise LevshaError(f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. Reshape the data, axes as in the model.")
+        raise LevshaError(
+            f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. Reshape the data, axes as in the model."
+        )
     difference = prove(opened, x)
     folded = fold(opened.program, keep_sigmoid)
     inputs = inputs_of(calibration, folded, names, units)
@@ -105,11 +116,19 @@ def prove(opened: Opened, x: np.ndarray) -> float:
 
     want, got = run_rows(opened.reference, x, size), run_rows(read, x, size)
     differences = [float(np.abs(a.reshape(b.shape) - b).max(initial=0.0)) for a, b in zip(got, want, strict=True)]
-    bad = [d for d, b in zip(differences, want, strict=True) if not d <= MOST_DIFFERENCE * max(1.0, float(np.abs(b).max(initial=0.0)))]
+    bad = [
+        d
+        for d, b in zip(differences, want, strict=True)
+        if not d <= MOST_DIFFERENCE * max(1.0, float(np.abs(b).max(initial=0.0)))
+    ]
     if bad or not all(np.isfinite(b).all() for b in want):
         if not all(np.isfinite(b).all() for b in want):
-            raise LevshaError(f"{opened.title}: its outputs are not finite on this data; look for NaN in its weights, or for inputs far too large.")
-        raise LevshaError(f"{opened.title}: was not read right: its outputs differ by {max(bad):.3g}. This is a fault of Levsha; please report it.")
+            raise LevshaError(
+                f"{opened.title}: its outputs are not finite on this data; look for NaN in its weights, or for inputs far too large."
+            )
+        raise LevshaError(
+            f"{opened.title}: was not read right: its outputs differ by {max(bad):.3g}. This is a fault of Levsha; please report it."
+        )
     return max(differences)
 
 
@@ -133,7 +152,9 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
         step, zero = np.ravel(known.step), np.ravel(known.zero)
         count = max(len(step), len(zero))
         both = zip(np.broadcast_to(step, count).tolist(), np.broadcast_to(zero, count).tolist(), strict=True)
-        quantities[name] = tuple(Quantity(name if count == 1 else f"{name} {k}", "", s, z) for k, (s, z) in enumerate(both))
+        quantities[name] = tuple(
+            Quantity(name if count == 1 else f"{name} {k}", "", s, z) for k, (s, z) in enumerate(both)
+        )
         layouts[name] = Layout(shape, tuple(range(len(shape))))
     meant = {CLASS: tuple(classes)} if classes else {}
     meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, {}, layouts)
@@ -150,4 +171,3 @@ def formats_of(nodes: Sequence[str], layers: Mapping[str, Format]) -> dict[str, 
             raise LevshaError(f"layer {pattern!r}: there is none; the nearest are {', '.join(near)}.")
         found |= dict.fromkeys(hit, weights)
     return found
-

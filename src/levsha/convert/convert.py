@@ -65,10 +65,14 @@ def check_rows(x: Any, what: str) -> np.ndarray:
     """Return data as an array; LevshaError where there is no row, or a number is not finite."""
     found = np.asarray(x)
     if found.dtype == object or found.dtype.kind not in "uifb" or found.ndim < 2 or not len(found):
-        raise LevshaError(f"{what}: is {found.dtype} of shape {found.shape}; numbers of shape (rows, ...) are needed, at least one row.")
+        raise LevshaError(
+            f"{what}: is {found.dtype} of shape {found.shape}; numbers of shape (rows, ...) are needed, at least one row."
+        )
     bad = ~np.isfinite(found.reshape(len(found), -1)).all(1) if found.dtype.kind == "f" else np.zeros(0, bool)
     if bad.any():
-        raise LevshaError(f"{what}: {int(bad.sum())} of {len(found)} rows hold NaN or infinity, the first is row {int(bad.argmax())}; leave them out.")
+        raise LevshaError(
+            f"{what}: {int(bad.sum())} of {len(found)} rows hold NaN or infinity, the first is row {int(bad.argmax())}; leave them out."
+        )
     return found
 
 
@@ -105,7 +109,9 @@ def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.n
 def real_outputs(captured: Captured, net: Net, x: np.ndarray) -> np.ndarray:
     """Return the integer net's outputs (N, O) in real numbers, one behind the other."""
     found = interpret(net.graph, {"input": captured.inputs.integers(x)})
-    return np.concatenate([net.meaning.to_real(name, found[name]).reshape(len(x), -1) for name in captured.folded.outputs], 1)
+    return np.concatenate(
+        [net.meaning.to_real(name, found[name]).reshape(len(x), -1) for name in captured.folded.outputs], 1
+    )
 
 
 assert FORMATS

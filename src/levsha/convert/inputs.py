@@ -48,15 +48,27 @@ def inputs_of(x: np.ndarray, folded: Folded, names: Sequence[str] = (), units: S
         return Inputs(Source(whole), _plain(names, units, 1.0), layout, f"numbers 0..{tokens - 1}, as they are")
     if x.dtype == np.uint8 or _is_whole(x, BYTE):
         top = 1 if x.max() <= 1 else BYTE
-        return Inputs(Source(Value(layout.stored, 0, top)), _plain(names, units, 1.0), layout, f"whole numbers 0..{top}, as they are")
+        return Inputs(
+            Source(Value(layout.stored, 0, top)),
+            _plain(names, units, 1.0),
+            layout,
+            f"whole numbers 0..{top}, as they are",
+        )
     if _is_whole(x * BYTE, BYTE):
-        return Inputs(Source(Value(layout.stored, 0, BYTE), 1 / BYTE), _plain(names, units, 1 / BYTE), layout, "bytes: 255 stands for 1")
+        return Inputs(
+            Source(Value(layout.stored, 0, BYTE), 1 / BYTE),
+            _plain(names, units, 1 / BYTE),
+            layout,
+            "bytes: 255 stands for 1",
+        )
     return _readings(x, folded, layout, names, units)
 
 
 def _tokens(folded: Folded) -> int:
     """How many rows an embedding of the input has; 0 where there is none."""
-    found = [len(n.weight_OI) for n in folded.nodes if n.kind == "embed" and n.weight_OI is not None and INPUT in n.inputs]
+    found = [
+        len(n.weight_OI) for n in folded.nodes if n.kind == "embed" and n.weight_OI is not None and INPUT in n.inputs
+    ]
     return min(found, default=0)
 
 

@@ -35,13 +35,19 @@ def goal_of(y: np.ndarray | None, float_NO: np.ndarray, about: str) -> Goal:
         if y.ndim > 1 and y.size == len(y):
             y = y.reshape(-1)
         if y.ndim > 1:
-            raise LevshaError(f"y: has shape {y.shape}; whole numbers are classes, one a row. Give real numbers (float) to predict several.")
+            raise LevshaError(
+                f"y: has shape {y.shape}; whole numbers are classes, one a row. Give real numbers (float) to predict several."
+            )
         if y.min() < 0 or y.max() >= classes:
-            raise LevshaError(f"y: holds classes {y.min()}..{y.max()}; {about} has {outputs} outputs, so 0..{classes - 1} are allowed.")
+            raise LevshaError(
+                f"y: holds classes {y.min()}..{y.max()}; {about} has {outputs} outputs, so 0..{classes - 1} are allowed."
+            )
         return Goal("accuracy", y.astype(np.int64))
     y_NO = y.reshape(len(y), -1).astype(np.float64)
     if y_NO.shape[1] != outputs:
-        raise LevshaError(f"y: has {y_NO.shape[1]} numbers a row; {about} has {outputs} outputs. Give as many, or leave y out.")
+        raise LevshaError(
+            f"y: has {y_NO.shape[1]} numbers a row; {about} has {outputs} outputs. Give as many, or leave y out."
+        )
     return Goal("r2", y_NO)
 
 

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from levsha.capture.foreign import refuse_foreign
-
 from levsha.capture.torch_model import capture, read_exported, two_rows
 from levsha.convert.captured import Opened, as_tensor
 from levsha.errors import LevshaError
@@ -84,12 +83,16 @@ def _class(path: Path, name: str, state: Path | None) -> nn.Module:
     module = _imported(path)
     made = getattr(module, name, None)
     if made is None:
-        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, nn.Module)]
+        classes = [
+            key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, nn.Module)
+        ]
         raise LevshaError(f"{path}: has no {name!r}; it has {', '.join(classes) or 'no nn.Module'}.")
     try:
         model = made() if isinstance(made, type) else made
     except TypeError as error:
-        raise LevshaError(f"{path}:{name}: cannot be made without arguments ({error}); add a class, or a variable, that is made with them.") from None
+        raise LevshaError(
+            f"{path}:{name}: cannot be made without arguments ({error}); add a class, or a variable, that is made with them."
+        ) from None
     if not isinstance(model, nn.Module):
         raise LevshaError(f"{path}:{name}: is a {type(model).__name__}; an nn.Module is needed.")
     if state is not None:
@@ -125,7 +128,9 @@ def load_state(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(found)
     except RuntimeError as error:
-        raise LevshaError(f"{path}: does not fit {type(model).__name__}: {' '.join(str(error).split())[:300]}") from None
+        raise LevshaError(
+            f"{path}: does not fit {type(model).__name__}: {' '.join(str(error).split())[:300]}"
+        ) from None
 
 
 def _some(keys: list[str]) -> str:
@@ -138,7 +143,11 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise LevshaError(f"{path}: does not exist; give the weights that torch.save(model.state_dict(), ...) wrote.")
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        found = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except Exception as error:  # every reader has exceptions of its own
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise LevshaError(
@@ -158,7 +167,9 @@ def _exported(path: Path) -> Opened:
     try:
         exported = torch.export.load(path)
     except Exception as error:
-        raise LevshaError(f"{path}: cannot be read ({str(error).strip()[:200]}); write it with torch.export.save.") from None
+        raise LevshaError(
+            f"{path}: cannot be read ({str(error).strip()[:200]}); write it with torch.export.save."
+        ) from None
     shape = next(iter(exported.graph_signature.user_inputs), None)
     node = next((n for n in exported.graph.nodes if n.name == shape), None)
     sizes = tuple(node.meta["val"].shape) if node is not None else ()
@@ -227,4 +238,6 @@ def _says(found: Any, key: str) -> bool:
 
 
 def _unsafe(path: Path, why: str) -> LevshaError:
-    return LevshaError(f"{path}: loading it would run code from it ({why}); it was not loaded. Export the model anew with torch.export.save.")
+    return LevshaError(
+        f"{path}: loading it would run code from it ({why}); it was not loaded. Export the model anew with torch.export.save."
+    )
