@@ -17,14 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.export._trace  # what torch.export imports when it is first called takes seconds, and is torch's own
 
 from benchmarks.zoo_data import Data
 from benchmarks.zoo_train import ZOO, trained
 from levsha import Net
 from levsha.applications import Bare
 from levsha.convert.convert import convert
+from levsha.errors import LevshaError
 from levsha.evidence.check import compare
-from levsha.ir import Graph
+from levsha.ir import Graph, constant_bytes
 from levsha.ops import Conv, Dense
 from levsha.targets.avr import Uno
 from levsha.targets.base import pack_inputs
@@ -133,9 +135,12 @@ def on_uno(graph: Graph, inputs: Mapping[str, np.ndarray]) -> str:
         return uno.missing()
     with tempfile.TemporaryDirectory() as folder:
         firmware = uno.firmware(graph, Bare(), "zoo")
-        if sum(len(text) for text in firmware.sources.values()) > 600_000:
-            return "too large"
-        firmware = firmware.built(Path(folder))
+        if constant_bytes(graph) > 4 * (uno.flash_bytes or 0):
+            return f"{constant_bytes(graph)} B of weights"
+        try:
+            firmware = firmware.built(Path(folder))
+        except LevshaError as error:
+            return str(error)
         if firmware.excess:
             return firmware.excess
         outcome = firmware.vectors({name: x[:100] for name, x in inputs.items()})

@@ -41,7 +41,7 @@ ZOO: dict[str, Entry] = {
     "autoencoder": Entry(models.Autoencoder, data.machine, 25, 2e-3, 128, F.mse_loss),
     "resnet8": Entry(models.ResNet8, data.coloured, 4),
     "dscnn": Entry(models.DSCNN, data.keywords, 4),
-    "mobilenet": Entry(models.MobileNet, lambda: data.coloured(2400, 600, 96, (2, 4)), 8, 2e-3, 32, _of_probabilities),
+    "mobilenet": Entry(models.MobileNet, lambda: data.coloured(2400, 2000, 96, (2, 4)), 8, 2e-3, 32, _of_probabilities),
     "har": Entry(models.HAR, data.motion, 8),
     "tcn": Entry(models.TCN, data.adding, 25, 4e-3, 128, F.mse_loss),
 }
