@@ -172,6 +172,10 @@ class Op(ABC):
     def code(self, out: Value, *x: Value) -> Code:
         """Return the portable C: exact on every target, in any dialect."""
 
+    def macs(self, out: Value, *x: Value) -> int:
+        """Return how many weights are multiplied in one run."""
+        return 0
+
     @classmethod
     @abstractmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
@@ -231,6 +235,11 @@ class Graph:
     def prefix(self, count: int) -> Graph:
         """Return the graph of the first `count` ops, with the last of them as its output."""
         return replace(self, ops=self.ops[:count], outputs=(self.ops[count - 1].name,))
+
+
+def count_macs(graph: Graph) -> int:
+    """Return the multiply-accumulates of one run of a graph."""
+    return sum(op.macs(graph.values[op.name], *(graph.values[name] for name in op.inputs)) for op in graph.ops)
 
 
 def constant_bytes(graph: Graph) -> int:
