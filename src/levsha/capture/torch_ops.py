@@ -18,7 +18,7 @@ Handler = Callable[[Node], Any]
 FUNCTIONS = (  # element by element, of one value
     "abs ceil celu cos elu erf exp expm1 floor gelu hardshrink hardsigmoid hardswish leaky_relu log log1p log_sigmoid logit mish reciprocal "
     "round rsqrt selu sigmoid sign silu sin softplus softshrink sqrt square tan tanh threshold"
-).split()  # noqa: SIM905 (read as a list of words)
+).split()
 IDENTITIES = [
     "alias",
     "clone",
