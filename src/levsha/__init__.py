@@ -15,7 +15,7 @@ _PUBLIC = {  # name: where it is; imported when it is first asked for, so that `
     "Stream": "levsha.train.batch",
     "Training": "levsha.train.settings",
     "fit": "levsha.train.fit",
-    "convert": "levsha.convert.convert",
+    "convert": "levsha.conversion.door",
     "load": "levsha.net",
     "loss": "levsha.train.losses",
     "predict": "levsha.train.fit",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from levsha.convert.rows import split_rows
+from levsha.conversion.rows import split_rows
 from levsha.data.images import IMAGES, load_images
 from levsha.data.samples import Samples, read_samples
 from levsha.errors import LevshaError

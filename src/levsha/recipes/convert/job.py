@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from levsha.convert.captured import Captured, capture_all, net_of
-from levsha.convert.convert import lower_as, real_outputs
-from levsha.convert.layers import layer_rows
-from levsha.convert.measure import Goal, goal_of, measure
-from levsha.convert.opening import open_model
-from levsha.convert.sensitivity import sensitivity
+from levsha.conversion.captured import Captured, capture_all, net_of
+from levsha.conversion.door import lower_as, real_outputs
+from levsha.conversion.layers import layer_rows
+from levsha.conversion.measure import Goal, goal_of, measure
+from levsha.conversion.opening import open_model
+from levsha.conversion.sensitivity import sensitivity
 from levsha.data.samples import Samples
 from levsha.formats import Format
 from levsha.ir import constant_bytes

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from levsha.convert.measure import Kind
+from levsha.conversion.measure import Kind
 from levsha.errors import LevshaError
 from levsha.evidence.check_net import draw_vectors
 from levsha.evidence.plots_convert import draw_tradeoff
@@ -110,12 +110,18 @@ class ConvertRecipe(Recipe[Convert, Bench]):
         return (("accuracy",), "accuracy") if data.samples.is_classes else (("r2",), "r2")
 
     def choose(self, results: Mapping[str, Any]) -> str | None:
-        """Return the smallest variant that fits and is not much worse than the float model."""
+        """Return the smallest variant that fits and is about as good as the best that does."""
         ready = [
             v for v in results["variants"] if v["format"] != "float32" and not v.get("collapse") and not v["mismatches"]
         ]
         fitting = [v for v in ready if v["fits"] is not False] or ready
-        return min(fitting, key=lambda v: v["weight_bytes"])["name"] if fitting else None
+        key, near = ("accuracy", 1.0) if results["kind"] == "accuracy" else ("r2", 0.01)
+        best = max((v[key] for v in fitting), default=0.0)
+        return (
+            min((v for v in fitting if v[key] >= best - near), key=lambda v: v["weight_bytes"])["name"]
+            if fitting
+            else None
+        )
 
     def sentences(self, results: Mapping[str, Any]) -> list[str]:
         return sentences(results)

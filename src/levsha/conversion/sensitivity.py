@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from levsha.capture.fold import INPUT
-from levsha.convert.captured import Captured, as_tensor
-from levsha.convert.measure import Goal, measure
+from levsha.conversion.captured import Captured, as_tensor
+from levsha.conversion.measure import Goal, measure
 from levsha.formats import FORMATS, Format
 from levsha.lower import Node, run_float
 from levsha.lower.weights import quantise

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from levsha.convert.captured import CALIBRATION_ROWS, Captured, capture_all, formats_of, net_of
-from levsha.convert.measure import goal_of, measure
-from levsha.convert.opening import open_model
-from levsha.convert.rows import check_length, check_rows, split_rows
+from levsha.conversion.captured import CALIBRATION_ROWS, Captured, capture_all, formats_of, net_of
+from levsha.conversion.measure import goal_of, measure
+from levsha.conversion.opening import open_model
+from levsha.conversion.rows import check_length, check_rows, split_rows
 from levsha.formats import find_format
 from levsha.interpret import interpret
 from levsha.lower import Lowered, Options

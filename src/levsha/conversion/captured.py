@@ -14,7 +14,7 @@ from torch import Tensor
 from levsha.applications import Vector
 from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
-from levsha.convert.inputs import Inputs, inputs_of
+from levsha.conversion.inputs import Inputs, inputs_of
 from levsha.errors import LevshaError
 from levsha.formats import Format
 from levsha.ir import Op
