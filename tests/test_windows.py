@@ -1,6 +1,7 @@
 """Ops that slide a window equal torch in float64, whatever their geometry; what is impossible is named."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS
+from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.ops import Conv, MaxPool, SumPool
+from levsha.ops.dense import ARRAY_BYTES
+from levsha.targets import TARGETS
 
 BYTES = (0, 255)
+HOST = TARGETS["host"]
 
 
 @st.composite
@@ -161,3 +166,38 @@ def test_padding_counts_in_the_proven_range() -> None:
     assert ends() == (0, 200)
     assert ends(pads=(1, 0, 0, 0), pad_I=np.array([-7, 100])) == (-28, 200)
     assert ends(pads=(1, 0, 0, 0), pad_I=np.array([90, 0])) == (0, 360)
+
+
+def runs_exactly(op: Conv, value: Value, folder: Path, need: Any) -> Graph:
+    need(HOST)
+    graph = Graph({"x": value}, (op,))
+    x = {"x": np.random.default_rng(1).integers(value.lo, value.hi, (3, *value.shape), endpoint=True)}
+    np.testing.assert_array_equal(HOST.run(graph, x, folder).outputs["y"], interpret(graph, x)["y"])
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels", "groups", "outputs", "arrays"),
+    [
+        ((1, 9), 40, 1, 101, ["", "_88"]),  # a layer in parts
+        ((1, 9), 40, 8, 808, ["", "_707"]),  # groups together in an array
+        ((1, 9), 1_000, 2, 10, ["", "_4", "_5", "_9"]),  # the outputs of a group in several
+        ((3, 3), 4_000, 4_000, 4_000, ["", "_3640"]),  # channels of their own
+        ((1, 40), 600, 600, 1_800, ["", "_819", "_1638"]),
+    ],
+)
+@pytest.mark.parametrize("pad", [0, 1])
+def test_weights_larger_than_an_array_are_cut(
+    kernel: tuple[int, int], channels: int, groups: int, outputs: int, arrays: list[str], pad: int, tmp_path: Path, need
+) -> None:
+    rng = np.random.default_rng(0)
+    weight_OI = rng.integers(-127, 128, (outputs, kernel[0] * kernel[1] * channels // groups))
+    op = conv(
+        shape=(kernel[0], kernel[1] + 1, channels), kernel=kernel, groups=groups, weight_OI=weight_OI, pads=(0, pad, 0, 0),
+        pad_I=rng.integers(-9, 9, channels),
+    )  # fmt: skip
+    graph = runs_exactly(op, Value(op.shape, -9, 9), tmp_path, need)
+    constants = op.code(graph.values["y"], graph.values["x"]).constants
+    names = [name for name in constants if "_weight" in name]
+    assert all(constants[name].data.size <= ARRAY_BYTES for name in names)
+    assert [name.removeprefix("y_weight") for name in names] == ["_0" if len(arrays) > 1 else "", *arrays[1:]]
