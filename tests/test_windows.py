@@ -1,6 +1,7 @@
 """Ops that slide a window equal torch in float64, whatever their geometry; what is impossible is named."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,10 @@ def conv(**options: Any) -> Conv:
     return Conv(name="y", inputs=("x",), **(fields | options))
 
 
+def pool(kind: type[MaxPool] | type[SumPool], **options: Any) -> MaxPool | SumPool:
+    return kind(name="y", inputs=("x",), **({"shape": (4, 4, 2), "kernel": (2, 2)} | options))
+
+
 MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: conv(shape=(4, 4)), "shape is (4, 4); 3 whole numbers of 1 or more are needed"),
     (lambda: conv(kernel=(0, 3)), "kernel is (0, 3); 2 whole numbers of 1 or more are needed"),
@@ -144,6 +149,8 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: conv(pad_I=np.array([1])), "pad has shape (1,); one number for each of 2 channels is needed"),
     (lambda: conv(pad_I=np.array([1, -1])), "pad holds -1..1; the input's type, uint8_t, allows 0..255"),
     (lambda: conv(weight_OI=np.full((3, 18), 127), sum_bits=16), "a sum can reach 582 930; int16 allows 32 767"),
+    (lambda: pool(MaxPool, pads=(2, 0, 0, 0)), "a window lies in the padding alone, and has no largest element"),
+    (lambda: pool(SumPool, kernel=(2, 9)), "the window covers (2, 9) rows and columns"),
 ]  # fmt: skip
 
 
@@ -168,11 +175,27 @@ def test_padding_counts_in_the_proven_range() -> None:
     assert ends(pads=(1, 0, 0, 0), pad_I=np.array([90, 0])) == (0, 360)
 
 
-def runs_exactly(op: Conv, value: Value, folder: Path, need: Any) -> Graph:
-    need(HOST)
+def test_a_known_total_bounds_every_window() -> None:
+    value = Value((4, 4, 2), 0, 9, total=9)
+    weight_OI = np.full((1, 18), -5)
+    assert conv(weight_OI=weight_OI, pads=(1, 1, 1, 1)).infer(value).lo == -45
+    assert conv(weight_OI=weight_OI, pads=(1, 1, 1, 1), pad_I=np.array([0, 1])).infer(value).lo == -5 * 9 * 18
+    assert pool(SumPool).infer(value).hi == 9
+
+
+def test_pools_keep_the_ranges_of_channels() -> None:
+    """A sum goes by how many real elements its window holds: 1 to 4 here."""
+    value = Value((4, 4, 2), -9, 50, ranges=((10, 50), (-9, -2)))
+    assert pool(MaxPool).infer(value).ranges == value.ranges
+    assert pool(SumPool, pads=(1, 1, 0, 0)).infer(value).ranges == ((10, 200), (-36, -2))
+    assert pool(SumPool, pads=(2, 0, 0, 0)).infer(value).ranges == ((0, 200), (-36, 0))
+
+
+def runs_exactly(op: Conv, value: Value, folder: Path, need: Any, target: Any = HOST) -> Graph:
+    need(target)
     graph = Graph({"x": value}, (op,))
     x = {"x": np.random.default_rng(1).integers(value.lo, value.hi, (3, *value.shape), endpoint=True)}
-    np.testing.assert_array_equal(HOST.run(graph, x, folder).outputs["y"], interpret(graph, x)["y"])
+    np.testing.assert_array_equal(target.run(graph, x, folder).outputs["y"], interpret(graph, x)["y"])
     return graph
 
 
@@ -201,3 +224,44 @@ def test_weights_larger_than_an_array_are_cut(
     names = [name for name in constants if "_weight" in name]
     assert all(constants[name].data.size <= ARRAY_BYTES for name in names)
     assert [name.removeprefix("y_weight") for name in names] == ["_0" if len(arrays) > 1 else "", *arrays[1:]]
+
+
+@pytest.mark.parametrize(
+    ("weights", "lo", "hi", "largest", "c_type"),
+    [
+        ("binary", 0, 1, 1, "int8_t"),
+        ("int8", 0, 9, 0, "uint8_t"),
+        ("binary", 0, 300, 1, "int16_t"),
+        ("int8", -300, 9, 2, "int16_t"),
+        ("int4", -99, 900, 7, "int32_t"),
+        ("binary", -(1 << 20), 1 << 20, 1, "int32_t"),
+        ("int8", -(1 << 20), 1 << 20, 127, "int32_t"),
+    ],
+)
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
+def test_channels_of_their_own_in_every_type(
+    target: Any, weights: str, lo: int, hi: int, largest: int, c_type: str, tmp_path: Path, need
+) -> None:
+    """Sums wrap in the type of the output; their results do not."""
+    weight_OI = np.random.default_rng(0).integers(-largest, largest, (6, 9), endpoint=True)
+    if weights == "binary":
+        weight_OI = np.where(weight_OI < 0, -1, 1)
+    weight_OI[0] = largest
+    op = conv(shape=(3, 3, 3), groups=3, weight_OI=weight_OI, format=FORMATS[weights], pads=(1, 1, 1, 1))
+    assert runs_exactly(op, Value(op.shape, lo, hi), tmp_path, need, target).values["y"].c_type == c_type
+
+
+def test_images_beyond_16_bits_have_functions_of_their_own(tmp_path: Path, need) -> None:
+    """Of one geometry: one op counts in 16 bits, the next in 32, since it makes more."""
+    need(HOST)
+    rng, image = np.random.default_rng(0), {"shape": (200, 200, 1), "pads": (1, 0, 0, 1)}
+    few, many = (conv(**image, weight_OI=rng.integers(-9, 9, (outputs, 9))) for outputs in (1, 2))
+    deep = {"shape": (199, 199, 2), "pads": (1, 1, 1, 1), "kernel": (3, 3)}
+    apart = conv(**deep, groups=2, weight_OI=rng.integers(-9, 9, (2, 9)))
+    ops = [replace(few, name="few"), replace(many, name="many"), replace(apart, name="apart", inputs=("many",))]
+    ops += [replace(pool(kind, **deep), name=kind.__name__, inputs=("many",)) for kind in (MaxPool, SumPool)]
+    graph = Graph({"x": Value((200, 200), -9, 9)}, tuple(ops), tuple(op.name for op in ops))
+    x = {"x": rng.integers(-9, 10, (1, 200, 200))}
+    got, want = HOST.run(graph, x, tmp_path).outputs, interpret(graph, x)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(got[name], want[name])
