@@ -22,7 +22,7 @@ from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.meaning import Meaning, Quantity
 from levsha.net import Net
-from levsha.ops import Argmax, Dense
+from levsha.ops import Argmax, Conv, Dense
 from levsha.recipes import find_recipe
 from levsha.recipes.regression.net import Prepared, build_mlp
 from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS
@@ -235,10 +235,22 @@ def large_graph() -> Graph:
     return Graph({"x": Value((200,), -9, 9)}, (dense, Argmax(name="best", inputs=("fc",))), ("fc", "best"))
 
 
+def large_windows() -> Graph:
+    """Channels of their own, then groups of them, whose weights are packed in parts."""
+    rng, own, one = np.random.default_rng(0), {"shape": (1, 9, 4_000), "groups": 4_000}, (1, 9)
+    taps = Conv(
+        name="a", inputs=("x",), kernel=one, weight_OI=rng.integers(-7, 8, (4_000, 9)), format=FORMATS["int8"], **own
+    )  # type: ignore[arg-type]
+    own = {"shape": (1, 1, 4_000), "kernel": (1, 1), "groups": 40}
+    groups = Conv(name="b", inputs=("a",), weight_OI=rng.integers(-7, 8, (400, 100)), format=FORMATS["int8"], **own)  # type: ignore[arg-type]
+    return Graph({"x": Value((9, 4_000), -9, 9)}, (taps, groups), ("a", "b"))
+
+
 NETS = [
     *(pytest.param(bare_net(example.values[0]), id=str(example.id)) for example in EXAMPLES),  # type: ignore[arg-type]
     *(pytest.param(chat_net(weights), id=f"chat-{weights}") for weights in FORMATS),
     pytest.param(sensor_net(), id="sensor"), pytest.param(bare_net(large_graph()), id="parts"),
+    pytest.param(bare_net(large_windows()), id="windows-parts"),
 ]  # fmt: skip
 
 
