@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import FLOAT64_EXACT
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
@@ -16,6 +17,7 @@ from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 ARRAY_BYTES = (
     32_767  # compilers with a 16-bit int refuse larger arrays: the weights of larger layers are emitted in parts
 )
+MOST_BYTES_SUMMED = (2**31 - 1) // 255**2  # products of two bytes without a sign, in a sum of 32 bits with one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,6 +110,16 @@ class Dense(Op):
             for name, start, n in parts
         }
         return Code("\n".join(calls), constants, functions)
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """Bytes without a sign on both sides: with one, processors without VNNI saturate sums of two products at 16 bits."""
+        weight_IO = self.weight_OI.T.astype(np.int64)
+        if x[0].dtype.itemsize > 1 or len(weight_IO) > MOST_BYTES_SUMMED:
+            weights = builder.cast(builder.constant(weight_IO, "int8"), "int32")
+            return builder.node("MatMul", [builder.read(self.inputs[0], "int32"), weights])
+        source, zero = builder.unsigned(self.inputs[0])
+        weights, zeros = builder.constant(weight_IO + 128, "uint8"), [builder.constant(z, "uint8") for z in (zero, 128)]
+        return builder.node("MatMulInteger", [source, weights, *zeros], "int32")
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

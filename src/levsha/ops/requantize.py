@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half, rescale
+from levsha.builder import OnnxBuilder, fits_int32
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 
@@ -150,6 +151,35 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
 }}
 """
 
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """Divide by a power of two, because shifts take no sign; what is not clipped anyway is moved above 0 before, because a division rounds towards it."""
+        m, depth = self.multiplier_O.astype(np.int64), self.shift + self._widths
+        source, low, high = self._onnx_pre_shifted(builder, x[0])
+        added = ((self.bias_O.astype(np.int64) << self.bias_shift) + self.rounding) << self._widths
+        low, high = np.minimum(low * m, high * m), np.maximum(low * m, high * m)
+        first, last = (low + added) >> depth, (high + added) >> depth
+        least = np.maximum(first, self.lo)
+        added = added - (least << depth)
+        kind = "int32" if fits_int32(low, high, added, low + added, high + added) else "int64"
+        y = builder.cast(source, kind)
+        for operator, array in (("Mul", m), ("Add", added), ("Div", np.int64(1) << depth), ("Add", least)):
+            y = _combined(builder, operator, y, array)
+        if (first < self.lo).any() or (last > self.hi).any():
+            y = builder.node("Clip", [y, *(builder.constant(end, kind) for end in (self.lo, min(self.hi, INT32_MAX)))])
+        return y
+
+    def _onnx_pre_shifted(self, builder: OnnxBuilder, x: Value) -> tuple[str, np.ndarray, np.ndarray]:
+        """Return the sums after pre_shift, and the ends of each channel's range."""
+        source, pre = self.inputs[0], self.pre_shift
+        if not pre:
+            return builder.read(source, "int32"), x.lows, x.highs
+        least = np.array(x.lo + half(pre)) >> pre
+        added = half(pre) - (least << pre)
+        y = builder.read(source, "int32" if fits_int32(added, x.lo + added, x.hi + added) else "int64")
+        for operator, array in (("Add", added), ("Div", np.array(1 << pre)), ("Add", least)):
+            y = _combined(builder, operator, y, array)
+        return builder.cast(y, "int32"), (x.lows + half(pre)) >> pre, (x.highs + half(pre)) >> pre
+
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
         for x, shift, bias_shift, lo, hi in (
@@ -181,6 +211,14 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
         return cls(
             name="y", inputs=("x",), multiplier_O=m, bias_O=b, bias_shift=bias_shift, shift=shift, rounding=rounding, lo=lo, hi=hi
         )  # fmt: skip
+
+
+def _combined(builder: OnnxBuilder, operator: str, x: str, array: np.ndarray) -> str:
+    """Return x combined with a number for each channel, one where they are equal, none where it would change nothing."""
+    if (array == (0 if operator == "Add" else 1)).all():
+        return x
+    numbers = array.ravel()[:1] if (array == array.ravel()[0]).all() else array
+    return builder.node(operator, [x, builder.constant(numbers, builder.kind(x))])
 
 
 def _shifted(number: str, bits: int) -> str:

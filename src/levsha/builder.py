@@ -1,0 +1,56 @@
+"""What an op is handed to say itself in ONNX.  No onnx is imported here: export/onnx.py builds the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from levsha.ir import Graph
+
+
+class OnnxBuilder(Protocol):
+    """Takes nodes one by one and knows the type of every tensor; tensors go by name, types by numpy's names ("int32").
+
+    A value of the graph is held as uint8 or int8 where it fits, else as int32; its first axis is the batch, of any size.
+    """
+
+    def read(self, value: str, kind: str = "") -> str:
+        """Return the tensor that holds a value of the graph, as it is or cast to `kind`."""
+        ...
+
+    def unsigned(self, value: str) -> tuple[str, int]:
+        """Return a value of eight bits as uint8, and the zero point that stands for 0: 0, or 128 where it was int8."""
+        ...
+
+    def kind(self, tensor: str) -> str:
+        """Return the type of a tensor."""
+        ...
+
+    def cast(self, tensor: str, kind: str) -> str:
+        """Return the tensor in another type, itself where it has that type; what does not fit is nobody's business here."""
+        ...
+
+    def constant(self, array: Any, kind: str) -> str:
+        """Return a tensor of these integers, which must fit; equal ones are kept once."""
+        ...
+
+    def node(self, operator: str, inputs: Sequence[str], kind: str = "", **attributes: int | str | Sequence[int]) -> str:
+        """Add a node and return its output, of the type of its first input unless `kind` says another."""
+        ...
+
+    def inline(self, graph: Graph, tensors: Mapping[str, str]) -> dict[str, str]:
+        """Add the ops of a graph whose inputs these tensors are, by name, and return the tensor of every value."""
+        ...
+
+
+def fits_int32(*ends: Any) -> bool:
+    """Say whether int32 holds all of these int64 integers or arrays.
+
+    >>> fits_int32(0, 2**31 - 1), fits_int32(np.array([-(2**31) - 1, 0]))
+    (True, False)
+    """
+    bounds = np.iinfo(np.int32)
+    return all(bounds.min <= np.min(end) and np.max(end) <= bounds.max for end in ends)
