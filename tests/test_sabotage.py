@@ -237,3 +237,15 @@ def test_a_text_or_a_table_of_counts_beyond_16_bits_is_refused() -> None:
     ):
         with pytest.raises(LevshaError, match=said):
             Graph({"x": value}, (replace(op, **changes),))
+
+
+def test_a_layer_that_needs_longer_counters_is_no_other_layer_s_function(tmp_path: Path, need) -> None:
+    need(HOST)
+    ops = (
+        replace(requantize(lo=0, hi=9), name="long"),
+        replace(requantize(lo=0, hi=9), name="short", inputs=("few",)),
+        Dense(name="sums", inputs=("long",), weight_OI=np.ones((1, MANY), int), format=FORMATS["int8"]),
+        Dense(name="sum", inputs=("short",), weight_OI=np.ones((1, 3), int), format=FORMATS["int8"]),
+    )
+    graph = Graph({"x": Value((MANY,), 0, 9), "few": Value((3,), 0, 9)}, ops, ("sums", "sum"))
+    is_exact(graph, {"x": np.full((1, MANY), 7), "few": np.array([[1, 2, 3]])}, tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from levsha.ir import Graph
+    from levsha.ir import Graph, Value
 
 
 class OnnxBuilder(Protocol):
@@ -54,3 +54,21 @@ def fits_int32(*ends: Any) -> bool:
     """
     bounds = np.iinfo(np.int32)
     return all(bounds.min <= np.min(end) and np.max(end) <= bounds.max for end in ends)
+
+
+def combine(builder: OnnxBuilder, operator: str, x: str, array: np.ndarray) -> str:
+    """Return x combined (Add, Sub, Mul, Div) with numbers that broadcast against it: one where they are equal, no node where nothing would change."""
+    if (array == (0 if operator in ("Add", "Sub") else 1)).all():
+        return x
+    numbers = array.ravel()[:1] if (array == array.ravel()[0]).all() else array
+    return builder.node(operator, [x, builder.constant(numbers, builder.kind(x))])
+
+
+def flat(builder: OnnxBuilder, tensor: str, value: Value) -> str:
+    """Return the tensor of a value with all its elements in one axis behind the batch."""
+    return tensor if len(value.shape) == 1 else reshaped(builder, tensor, (value.size,))
+
+
+def reshaped(builder: OnnxBuilder, tensor: str, shape: Sequence[int]) -> str:
+    """Return the tensor with another shape behind the batch."""
+    return builder.node("Reshape", [tensor, builder.constant([0, *shape], "int64")])

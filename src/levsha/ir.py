@@ -127,6 +127,15 @@ def c_index(size: int) -> str:
     return "uint16_t" if size <= 0xFFFF else "uint32_t"
 
 
+def c_long(index: str) -> str:
+    """Return what marks the name of a function that counts in `index`, so that the one with 16 bits is another.
+
+    >>> c_long(c_index(9)), c_long(c_index(70_000))
+    ('', '_long')
+    """
+    return "" if index == "uint16_t" else "_long"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Op(ABC):
     """One step of a graph: its meaning in numpy, its proven range and its portable C."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from levsha.builder import OnnxBuilder
+from levsha.builder import OnnxBuilder, flat
 from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
 
@@ -30,9 +30,7 @@ for ({index} i = 1; i < {x[0].size}; ++i)
         )
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
-        source = builder.read(self.inputs[0], "int32")
-        if len(x[0].shape) > 1:
-            source = builder.node("Reshape", [source, builder.constant([0, -1], "int64")])
+        source = flat(builder, builder.read(self.inputs[0], "int32"), x[0])
         return builder.node("ArgMax", [source], "int64", axis=1)
 
     @classmethod

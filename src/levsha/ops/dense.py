@@ -1,4 +1,4 @@
-"""y[o] = sum over i of weight[o, i] * x[i]."""
+"""y[o] = sum over i of weight[o, i] * x[i]; x of any shape is read as it lies in memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import FLOAT64_EXACT
-from levsha.builder import OnnxBuilder
+from levsha.builder import OnnxBuilder, flat
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
-from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
+from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_long, c_name
 
 ARRAY_BYTES = (
     32_767  # compilers with a 16-bit int refuse larger arrays: the weights of larger layers are emitted in parts
@@ -24,7 +24,8 @@ MOST_BYTES_SUMMED = (2**31 - 1) // 255**2  # products of two bytes without a sig
 class Dense(Op):
     """A matrix product without bias; legend: O outputs, I inputs.
 
-    weight_OI: integers on the grid of `format`. sum_bits: 16 or 32, the widest type a sum may need.
+    weight_OI: integers on the grid of `format`, one for each element of x in C order. sum_bits: 16 or 32, the widest type a
+    sum may need.
     """
 
     learnt: ClassVar[bool] = True
@@ -36,24 +37,16 @@ class Dense(Op):
         """Bound every partial sum, in any order, so that no sum overflows on the way."""
         (x_,) = x
         outputs, count = self.weight_OI.shape
-        if x_.shape != (count,):
+        if x_.size != count:
             raise LevshaError(f"the weight reads {count} inputs, but {self.inputs[0]!r} has shape {x_.shape}.")
-        if not np.isin(self.weight_OI, self.format.grid).all():
-            raise LevshaError(f"a weight is not on the grid of {self.format.name}: {self.format.meaning}.")
+        check_grid(self.weight_OI, self.format)
         lo, hi = self._bounds(x_)
-        allowed = (1 << (self.sum_bits - 1)) - 1
-        if hi > allowed or lo < -allowed - 1:
-            reached = hi if hi > allowed else lo
-            raise LevshaError(
-                f"a sum can reach {_grouped(reached)}; int{self.sum_bits} allows {_grouped(allowed)}. {count} inputs in "
-                f"{x_.lo}..{x_.hi}, weights {self.weight_OI.min()}..{self.weight_OI.max()}. Use activations of fewer bits, "
-                f"fewer inputs, a narrower format such as binary, or sum_bits=32."
-            )
+        check_sums(lo, hi, self.sum_bits, x_, self.weight_OI)
         return Value((outputs,), lo, hi)
 
     def _bounds(self, x: Value) -> tuple[int, int]:
         weight_OI = self.weight_OI.astype(np.int64)
-        ends = np.stack([weight_OI * x.lows, weight_OI * x.highs])
+        ends = np.stack([weight_OI * np.broadcast_to(end, x.shape).ravel() for end in (x.lows, x.highs)])
         hi = int(np.maximum(ends.max(0), 0).sum(1).max())
         lo = int(np.minimum(ends.min(0), 0).sum(1).min())
         if x.total is not None:  # the elements' magnitudes add up to no more than this, whichever input they meet
@@ -62,7 +55,7 @@ class Dense(Op):
         return lo, hi
 
     def run(self, *x: np.ndarray) -> np.ndarray:
-        (x_NI,) = x
+        x_NI = x[0].reshape(len(x[0]), self.weight_OI.shape[1])
         bound = int(np.abs(x_NI).max(initial=0)) * int(np.abs(self.weight_OI.astype(np.int64)).sum(1).max())
         if bound < FLOAT64_EXACT:  # exact there, and a float64 product runs through BLAS
             return (x_NI.astype(np.float64) @ self.weight_OI.T.astype(np.float64)).astype(np.int64)
@@ -70,12 +63,7 @@ class Dense(Op):
 
     def packed(self) -> np.ndarray:
         """Return the weight bytes in the order the kernel reads them: block of outputs, input, output in the block."""
-        outputs, count = self.weight_OI.shape
-        size = self.format.block
-        lowest = self.format.digit_offset if self.format.digits_per_byte > 1 else 0
-        rows = np.full((-(-outputs // size) * size, count), lowest, np.int64)
-        rows[:outputs] = self.weight_OI
-        return self.format.pack(rows.reshape(-1, size, count).swapaxes(1, 2).reshape(-1))
+        return pack_blocks(self.weight_OI, self.format)
 
     def parts(self, block: int, block_bytes: int) -> list[tuple[str, int, int]]:
         """Return name, first output and number of outputs of each array that the weights are cut into.
@@ -88,15 +76,7 @@ class Dense(Op):
         return [(name, start, min(step, outputs - start)) for name, start in zip(names, starts, strict=True)]
 
     def code(self, out: Value, *x: Value) -> Code:
-        sum_type = "uint32_t" if out.c_type == "int32_t" else "unsigned"
-        name = f"dense_{self.format.name}_{x[0].c_type[:-2]}_"
-        block, kernel = f"{name}block{32 if sum_type == 'uint32_t' else 16}", name + out.c_type[:-2]
-        functions = {
-            block: _c_block(block, self.format, x[0].c_place, sum_type),
-            kernel: _c_kernel(
-                kernel, block, self.format, x[0].c_place, out, sum_type, c_index(max(self.weight_OI.shape))
-            ),
-        }
+        kernel, functions = c_functions(self.format, x[0], out, max(self.weight_OI.shape))
         return self.in_parts(kernel, self.format.block, self.packed(), functions)
 
     def in_parts(self, kernel: str, block: int, packed: np.ndarray, functions: dict[str, str]) -> Code:
@@ -116,10 +96,10 @@ class Dense(Op):
         weight_IO = self.weight_OI.T.astype(np.int64)
         if x[0].dtype.itemsize > 1 or len(weight_IO) > MOST_BYTES_SUMMED:
             weights = builder.cast(builder.constant(weight_IO, "int8"), "int32")
-            return builder.node("MatMul", [builder.read(self.inputs[0], "int32"), weights])
+            return builder.node("MatMul", [flat(builder, builder.read(self.inputs[0], "int32"), x[0]), weights])
         source, zero = builder.unsigned(self.inputs[0])
         weights, zeros = builder.constant(weight_IO + 128, "uint8"), [builder.constant(z, "uint8") for z in (zero, 128)]
-        return builder.node("MatMulInteger", [source, weights, *zeros], "int32")
+        return builder.node("MatMulInteger", [flat(builder, source, x[0]), weights, *zeros], "int32")
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
@@ -133,6 +113,51 @@ class Dense(Op):
                 outputs = int(rng.integers(1, 20))
                 weight_OI = rng.choice(weight_format.grid, (outputs, value.size))
                 yield Graph({"x": value}, (cls(name="y", inputs=("x",), weight_OI=weight_OI, format=weight_format),))
+        image = Value((2, 1, 3), -128, 255, ranges=((0, 9), (-128, 127), (0, 255)))
+        for weight_format, value in ((FORMATS["int8"], image), (FORMATS["int4"], Value((2, 3), -128, 127))):
+            weight_OI = rng.choice(weight_format.grid, (5, value.size))
+            yield Graph({"x": value}, (cls(name="y", inputs=("x",), weight_OI=weight_OI, format=weight_format),))
+
+
+def check_grid(weight_OI: np.ndarray, weights: Format) -> None:
+    """Raise LevshaError unless every weight is on the grid of a format."""
+    if not np.isin(weight_OI, weights.grid).all():
+        raise LevshaError(f"a weight is not on the grid of {weights.name}: {weights.meaning}.")
+
+
+def check_sums(lo: int, hi: int, sum_bits: int, x: Value, weight_OI: np.ndarray) -> None:
+    """Raise LevshaError unless sums in lo..hi fit `sum_bits` bits; x and weight_OI are named in it."""
+    allowed = (1 << (sum_bits - 1)) - 1
+    if hi > allowed or lo < -allowed - 1:
+        reached = hi if hi > allowed else lo
+        raise LevshaError(
+            f"a sum can reach {_grouped(reached)}; int{sum_bits} allows {_grouped(allowed)}. {weight_OI.shape[1]} inputs in "
+            f"{x.lo}..{x.hi}, weights {weight_OI.min()}..{weight_OI.max()}. Use activations of fewer bits, "
+            f"fewer inputs, a narrower format such as binary, or sum_bits=32."
+        )
+
+
+def pack_blocks(weight_OI: np.ndarray, weights: Format) -> np.ndarray:
+    """Return the bytes of weights in the order `c_functions` reads them: block of outputs, input, output in the block."""
+    outputs, count = weight_OI.shape
+    lowest = weights.digit_offset if weights.digits_per_byte > 1 else 0
+    rows = np.full((-(-outputs // weights.block) * weights.block, count), lowest, np.int64)
+    rows[:outputs] = weight_OI
+    return weights.pack(rows.reshape(-1, weights.block, count).swapaxes(1, 2).reshape(-1))
+
+
+def c_functions(weights: Format, x: Value, out: Value, most: int) -> tuple[str, dict[str, str]]:
+    """Return the name of a C function (w, x, inputs, y, outputs) that multiplies by packed blocks, and the functions it needs.
+
+    x, out: what it reads and writes. most: the largest number of inputs or outputs.
+    """
+    sum_type = "uint32_t" if out.c_type == "int32_t" else "unsigned"
+    name, index = f"dense_{weights.name}_{x.c_type[:-2]}_", c_index(most)
+    block, kernel = f"{name}block{32 if sum_type == 'uint32_t' else 16}", name + out.c_type[:-2] + c_long(index)
+    return kernel, {
+        block: _c_block(block, weights, x.c_place, sum_type),
+        kernel: _c_kernel(kernel, block, weights, x.c_place, out, sum_type, index),
+    }
 
 
 def _grouped(number: int) -> str:

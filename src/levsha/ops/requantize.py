@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half, rescale
-from levsha.builder import OnnxBuilder, fits_int32
+from levsha.builder import OnnxBuilder, combine, fits_int32
 from levsha.errors import LevshaError
-from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
+from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_long, c_name
 
 MOST_SHIFT = 30
 
@@ -20,7 +20,8 @@ MOST_SHIFT = 30
 class Requantize(Op):
     """Scale sums to the next layer's integers: batch normalisation, rounding and ReLU in one; legend: O channels, the last axis.
 
-    multiplier_O, bias_O: int16, one per channel, or a single one for all. A multiplier that is 1 everywhere costs nothing.
+    multiplier_O, bias_O: int16, one per channel, or a single one for all, or one per element in C order. A multiplier that is
+    1 everywhere costs nothing.
     Where 32 bits would leave the multipliers too few: pre_shift, by which the sum is first shifted right, rounding to nearest;
     where channels differ too much to share a shift: extra_O, by which each channel is shifted further (bias and rounding
     keep their meaning).
@@ -59,15 +60,15 @@ class Requantize(Op):
             raise LevshaError(
                 f"x * multiplier + bias can reach {reach}; int32 allows {INT32_MAX}. Use a smaller shift, or a pre_shift."
             )
-        ends = np.stack([self._rescaled(end) for end in (x_.lows, x_.highs)])
-        return Value(x_.shape, int(ends.min()), int(ends.max()), step=self.step)
+        ends = [self._rescaled(end, x_.shape) for end in (x_.lows, x_.highs)]
+        return Value(x_.shape, int(np.minimum(*ends).min()), int(np.maximum(*ends).max()), step=self.step)
 
     def _check_tables(self, x: Value) -> None:
         for label, array in self._tables.items():
-            if array.shape not in ((1,), x.shape[-1:]):
+            if array.shape not in ((1,), x.shape[-1:], (x.size,)):
                 raise LevshaError(
-                    f"{label} has shape {array.shape}; {self.inputs[0]!r} has shape {x.shape}: one number, or one for each of "
-                    f"{x.shape[-1]} channels, is needed."
+                    f"{label} has shape {array.shape}; {self.inputs[0]!r} has shape {x.shape}: one number, one for each of "
+                    f"{x.shape[-1]} channels, or one for each element, is needed."
                 )
         for label, array in (("multiplier", self.multiplier_O), ("bias", self.bias_O)):
             if np.abs(array).max() > INT16_MAX:
@@ -84,24 +85,27 @@ class Requantize(Op):
 
     def _reach(self, x: Value) -> np.ndarray:
         """The largest magnitude on the way to each channel's output; also that of the sum itself before it is shifted."""
-        m, b = np.abs(self.multiplier_O.astype(np.int64)), np.abs(self.bias_O.astype(np.int64)) << self.bias_shift
+        m, b, widths = (_spread(a, x.shape) for a in (self.multiplier_O, self.bias_O, self._widths))
+        m, b = np.abs(m), np.abs(b) << self.bias_shift
         largest = np.maximum(np.abs(x.lows), np.abs(x.highs)) + half(self.pre_shift)
-        return np.maximum((largest >> self.pre_shift) * m + ((b + self.rounding) << self._widths), largest)
+        return np.maximum((largest >> self.pre_shift) * m + ((b + self.rounding) << widths), largest)
 
-    def _rescaled(self, x: np.ndarray) -> np.ndarray:
-        m, b = self.multiplier_O.astype(np.int64), self.bias_O.astype(np.int64)
-        widen = 1 if self.extra_O is None else 1 << self._widths
+    def _rescaled(self, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        m, b, widths = (_spread(a, shape) for a in (self.multiplier_O, self.bias_O, self._widths))
+        widen = 1 if self.extra_O is None else 1 << widths
         settings = (self.bias_shift, self.shift, self.rounding, self.lo, self.hi, self.pre_shift, widen)
         return rescale(x, m, b, *settings)
 
     def run(self, *x: np.ndarray) -> np.ndarray:
-        return self._rescaled(x[0])
+        return self._rescaled(x[0], x[0].shape[1:])
 
     def code(self, out: Value, *x: Value) -> Code:
-        tables = {label: array for label, array in self._tables.items() if array.size > 1}
+        longest = max(array.size for array in self._tables.values())
+        channels = longest if longest > 1 else out.size
+        tables = {label: np.resize(a, longest) for label, a in self._tables.items() if a.size > 1}
         kinds = {label: "uint8_t" if label == "extra" else "int16_t" for label in tables}
         constants = {f"{self.name}_{label}": Constant(kinds[label], array) for label, array in tables.items()}
-        kernel, channels = self._kernel(out, *x), out.shape[-1] if tables else out.size
+        kernel = self._kernel(out, *x) + c_long(c_index(channels))
         y, source, names = c_name(self.name), c_name(self.inputs[0]), "".join(f", ${name}" for name in constants)
         call = f"${kernel}({source}{names}, {y}, {channels});"
         if channels < out.size:
@@ -153,19 +157,20 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         """Divide by a power of two, because shifts take no sign; what is not clipped anyway is moved above 0 before, because a division rounds towards it."""
-        m, depth = self.multiplier_O.astype(np.int64), self.shift + self._widths
+        m, b, widths = (_spread(array, x[0].shape) for array in (self.multiplier_O, self.bias_O, self._widths))
         source, low, high = self._onnx_pre_shifted(builder, x[0])
-        added = ((self.bias_O.astype(np.int64) << self.bias_shift) + self.rounding) << self._widths
         low, high = np.minimum(low * m, high * m), np.maximum(low * m, high * m)
+        added, depth = ((b << self.bias_shift) + self.rounding) << widths, self.shift + widths
         first, last = (low + added) >> depth, (high + added) >> depth
         least = np.maximum(first, self.lo)
         added = added - (least << depth)
         kind = "int32" if fits_int32(low, high, added, low + added, high + added) else "int64"
         y = builder.cast(source, kind)
         for operator, array in (("Mul", m), ("Add", added), ("Div", np.int64(1) << depth), ("Add", least)):
-            y = _combined(builder, operator, y, array)
+            y = combine(builder, operator, y, array)
+        ends = (max(self.lo, -INT32_MAX - 1), min(self.hi, INT32_MAX))
         if (first < self.lo).any() or (last > self.hi).any():
-            y = builder.node("Clip", [y, *(builder.constant(end, kind) for end in (self.lo, min(self.hi, INT32_MAX)))])
+            y = builder.node("Clip", [y, *(builder.constant(end, kind) for end in ends)])
         return y
 
     def _onnx_pre_shifted(self, builder: OnnxBuilder, x: Value) -> tuple[str, np.ndarray, np.ndarray]:
@@ -177,7 +182,7 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
         added = half(pre) - (least << pre)
         y = builder.read(source, "int32" if fits_int32(added, x.lo + added, x.hi + added) else "int64")
         for operator, array in (("Add", added), ("Div", np.array(1 << pre)), ("Add", least)):
-            y = _combined(builder, operator, y, array)
+            y = combine(builder, operator, y, array)
         return builder.cast(y, "int32"), (x.lows + half(pre)) >> pre, (x.highs + half(pre)) >> pre
 
     @classmethod
@@ -203,6 +208,10 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
         m, b = np.array([16397, 16397, -11937, 2]), rng.integers(-400, 400, 4)
         apart = cls._example(m, b, 4, 8, half(8), -127, 127)
         yield Graph({"x": ranges}, (replace(apart, extra_O=np.array([0, 15, 12, 1])),))
+        m, b = rng.integers(-90, 90, 6), rng.integers(-400, 400, 2)  # one for each element, and one for each channel
+        image = Value((3, 2), -900, 999, ranges=((0, 999), (-900, 7)))
+        each = replace(cls._example(m, b, 4, 8, half(8), -127, 127), extra_O=np.array([0, 2, 1, 3, 0, 5]))
+        yield Graph({"x": image}, (each,))
 
     @classmethod
     def _example(
@@ -213,12 +222,9 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
         )  # fmt: skip
 
 
-def _combined(builder: OnnxBuilder, operator: str, x: str, array: np.ndarray) -> str:
-    """Return x combined with a number for each channel, one where they are equal, none where it would change nothing."""
-    if (array == (0 if operator == "Add" else 1)).all():
-        return x
-    numbers = array.ravel()[:1] if (array == array.ravel()[0]).all() else array
-    return builder.node(operator, [x, builder.constant(numbers, builder.kind(x))])
+def _spread(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return parameters as int64 that broadcast against values of a shape: one for all, for each channel, or for each element."""
+    return array.astype(np.int64) if array.size in (1, shape[-1]) else array.astype(np.int64).reshape(shape)
 
 
 def _shifted(number: str, bits: int) -> str:
