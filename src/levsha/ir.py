@@ -49,6 +49,20 @@ class Value:
         lows, highs = zip(*ranges, strict=True)
         return cls((len(lows),), min(lows), max(highs), ranges=tuple(ranges))
 
+    @classmethod
+    def of_ends(cls, shape: tuple[int, ...], lows: np.ndarray, highs: np.ndarray, total: int | None = None) -> Value:
+        """Return a value of which every element has bounds of its own: its channels have ranges where these differ.
+
+        lows, highs: integers that broadcast against shape; a channel (the last axis) spans those of all its elements.
+
+        >>> Value.of_ends((2, 2), np.array([0, -5]), np.array([9, 300])).ranges, Value.of_ends((2,), np.zeros(2), np.ones(2)).ranges
+        (((0, 9), (-5, 300)), None)
+        """
+        lows, highs = (np.broadcast_to(ends, shape).reshape(-1, shape[-1]).astype(np.int64) for ends in (lows, highs))
+        ranges = tuple(zip(lows.min(0).tolist(), highs.max(0).tolist(), strict=True))
+        own = ranges if len(set(ranges)) > 1 else None
+        return cls(shape, int(lows.min()), int(highs.max()), total, ranges=own)
+
     @property
     def lows(self) -> np.ndarray:
         """The smallest value of each channel, or one for all: int64, broadcasts against the shape."""

@@ -3,11 +3,29 @@
 from levsha.ir import Op
 from levsha.ops.add import Add
 from levsha.ops.argmax import Argmax
+from levsha.ops.concat import Concat
 from levsha.ops.dense import Dense
+from levsha.ops.embed import Embed
+from levsha.ops.gather import Gather
 from levsha.ops.lookup import Lookup
+from levsha.ops.multiply import Multiply
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
 
-OPS: dict[str, type[Op]] = {op.__name__: op for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup)}
+OPS: dict[str, type[Op]] = {
+    op.__name__: op for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed)
+}
 
-__all__ = ["OPS", "Add", "Argmax", "Dense", "Lookup", "NgramCounts", "Requantize"]
+__all__ = [
+    "OPS",
+    "Add",
+    "Argmax",
+    "Concat",
+    "Dense",
+    "Embed",
+    "Gather",
+    "Lookup",
+    "Multiply",
+    "NgramCounts",
+    "Requantize",
+]
