@@ -25,7 +25,7 @@ from levsha.export.base import Source
 from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Op, Value
-from levsha.meaning import Meaning, Quantity
+from levsha.meaning import Meaning
 from levsha.ops import OPS, Add, Argmax, Dense, Lookup, NgramCounts, Requantize
 from levsha.run import Net
 from levsha.store import graph_hash
@@ -208,7 +208,9 @@ def test_sums_at_their_ends(count: int, lo: int) -> None:
 @st.composite
 def requantizations(draw: st.DrawFn) -> Graph:
     """Any Requantize that the graph allows."""
-    lo, hi = sorted(draw(st.tuples(*[st.integers(-(1 << draw(st.integers(1, 31))), 1 << draw(st.integers(1, 30)))] * 2)))
+    lo, hi = sorted(
+        draw(st.tuples(*[st.integers(-(1 << draw(st.integers(1, 31))), 1 << draw(st.integers(1, 30)))] * 2))
+    )
     pre_shift, shift, bias_shift = (draw(st.integers(0, most)) for most in (16, 30, 30))
     reach = (max(abs(lo), abs(hi)) >> pre_shift) + 1
     most = max(1, min(INT16_MAX, (1 << 30) // reach))

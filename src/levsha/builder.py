@@ -37,13 +37,20 @@ class OnnxBuilder(Protocol):
         """Return a tensor of these integers, which must fit; equal ones are kept once."""
         ...
 
-    def node(self, operator: str, inputs: Sequence[str], kind: str = "", **attributes: int | str | Sequence[int]) -> str:
+    def node(
+        self, operator: str, inputs: Sequence[str], kind: str = "", **attributes: int | str | Sequence[int]
+    ) -> str:
         """Add a node and return its output, of the type of its first input unless `kind` says another."""
         ...
 
     def inline(self, graph: Graph, tensors: Mapping[str, str]) -> dict[str, str]:
         """Add the ops of a graph whose inputs these tensors are, by name, and return the tensor of every value."""
         ...
+
+
+def held(value: Value) -> str:
+    """Return the type in which a model holds a value: its own where that has 8 bits, else int32."""
+    return value.dtype.name if value.dtype.itemsize == 1 else "int32"
 
 
 def fits_int32(*ends: Any) -> bool:

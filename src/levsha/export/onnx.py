@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from levsha import __version__
+from levsha.builder import held
 from levsha.errors import LevshaError
 from levsha.export.base import Source
 from levsha.export.outline import outline
@@ -40,7 +41,10 @@ def model(net: Net) -> Any:
         proto, producer_name="Levsha", producer_version=__version__, ir_version=IR_VERSION,
         opset_imports=[onnx.helper.make_opsetid("", OPSET)], doc_string=net.meaning.about or net.title,
     )  # fmt: skip
-    about = {key: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for key, text in outline(net).items()}
+    about = {
+        key: text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+        for key, text in outline(net).items()
+    }
     onnx.helper.set_model_props(found, about)
     onnx.checker.check_model(found, full_check=True)
     return found
@@ -66,10 +70,6 @@ def _info(onnx: Any, name: str, value: Value, meaning: Meaning) -> Any:
     return onnx.helper.make_tensor_value_info(name, kind, [BATCH, *value.shape], doc_string=text)
 
 
-def _held(value: Value) -> str:
-    return value.dtype.name if value.dtype.itemsize == 1 else "int32"
-
-
 class Builder:
     """Nodes and constants of a graph; see levsha.builder.OnnxBuilder, which this is.
 
@@ -92,7 +92,9 @@ class Builder:
             if tensors[name] != name:
                 self._path, kind = name, graph.values[name].dtype.name
                 same = self.kind(tensors[name]) == kind
-                self._add("Identity" if same else "Cast", [tensors[name]], name, {} if same else {"to": self._code(kind)})
+                self._add(
+                    "Identity" if same else "Cast", [tensors[name]], name, {} if same else {"to": self._code(kind)}
+                )
 
     def inline(self, graph: Graph, tensors: Mapping[str, str]) -> dict[str, str]:
         outer, known = (self._tensors, self._values, self._path), dict(tensors)
@@ -100,8 +102,8 @@ class Builder:
             self._tensors, self._values = known, graph.values
             self._path = f"{outer[2]}.{op.name}" if outer[2] else op.name
             out, start = graph.values[op.name], len(self.nodes)
-            tensor = self.cast(op.onnx(self, out, *(graph.values[name] for name in op.inputs)), _held(out))
-            if graph is self._graph and _held(out) == out.dtype.name:
+            tensor = self.cast(op.onnx(self, out, *(graph.values[name] for name in op.inputs)), held(out))
+            if graph is self._graph and held(out) == out.dtype.name:
                 tensor = self._renamed(tensor, op.name, start)
             known[op.name] = tensor
         self._tensors, self._values, self._path = outer
@@ -124,7 +126,7 @@ class Builder:
 
     def read(self, value: str, kind: str = "") -> str:
         tensor = self._tensors[value]
-        return self.cast(tensor, kind) if kind else self.cast(tensor, _held(self._values[value]))
+        return self.cast(tensor, kind) if kind else self.cast(tensor, held(self._values[value]))
 
     def unsigned(self, value: str) -> tuple[str, int]:
         tensor = self.read(value)
@@ -157,7 +159,9 @@ class Builder:
             self._kinds[name] = kind
         return self.constants[key].name
 
-    def node(self, operator: str, inputs: Sequence[str], kind: str = "", **attributes: int | str | Sequence[int]) -> str:
+    def node(
+        self, operator: str, inputs: Sequence[str], kind: str = "", **attributes: int | str | Sequence[int]
+    ) -> str:
         name = self._fresh(f"{self._path}.{operator}")
         self._kinds[name] = kind or self.kind(inputs[0])
         self._add(operator, inputs, name, attributes)

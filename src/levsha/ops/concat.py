@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder, held
 from levsha.errors import LevshaError
 from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
@@ -50,6 +51,9 @@ class Concat(Op):
             return Code("\n".join(lines))
         inner = "\n    ".join(lines)
         return Code(f"for ({index} r = 0; r < {rows}; ++r) {{\n    {inner}\n}}")
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        return builder.node("Concat", [builder.read(name, held(out)) for name in self.inputs], axis=-1)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

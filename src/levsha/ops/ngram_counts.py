@@ -116,6 +116,7 @@ static void ${name}(const uint8_t *text, uint16_t most, uint8_t pad, uint8_t n, 
 
     def _onnx_text(self, builder: OnnxBuilder, size: int, more: int) -> tuple[str, str]:
         """Return the text in small letters with spaces around it and behind its end, and its length with the padding, (N, 1)."""
+
         def constant(number: int) -> str:
             return builder.constant(number, "int32")
 
