@@ -24,7 +24,7 @@ def run(model: bytes, inputs: dict[str, np.ndarray], level: str) -> dict[str, np
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs), strict=True))
+    return {name: np.asarray(y) for name, y in zip(names, session.run(names, inputs), strict=True)}
 
 
 def differing(model: bytes, inputs: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> list[str]:
