@@ -12,7 +12,7 @@ BLOCKS = {"binary": 8, "ternary": 5, "two_bit": 8, "two_bit_z80": 8, "int4": 4, 
 DIGITS = {"binary": 8, "ternary": 5, "two_bit": 4, "two_bit_z80": 4, "int4": 2, "int8": 1}
 SCALED = {"binary": (2, -1), "ternary": (1, -1), "two_bit": (2, -3), "two_bit_z80": (1, -2), "int4": (1, -7), "int8": (1, 0)}  # fmt: skip
 KINDS = {"uint8_t": "<u1", "int8_t": "<i1", "int16_t": "<i2", "int32_t": "<i4"}
-LETTERS = {"multiplier_O": "multiplier", "bias_O": "bias", "extra_O": "extra", "table": "table"}
+LETTERS = {"multiplier_O": "_multiplier", "bias_O": "_bias", "extra_O": "_extra", "table": "_table", "table_VE": "_table", "index": ".index", "init": ".init"}  # fmt: skip
 TOPS = {"binary": 255, "ternary": 255, "two_bit": 127, "two_bit_z80": 127, "int4": 63, "int8": 255}
 MEANS = {"binary": 1.0, "ternary": 1.4, "two_bit": 0.624, "two_bit_z80": 1.25, "int4": 0.42}
 ENDS = {"ternary": (-1, 1), "two_bit_z80": (-2, 1), "int4": (-7, 7), "int8": (-127, 127)}
@@ -21,9 +21,15 @@ ENDS = {"ternary": (-1, 1), "two_bit_z80": (-2, 1), "int4": (-7, 7), "int8": (-1
 def read_json(path: Path) -> dict[str, Any]:
     """An integer net, the arrays of its ops as arrays."""
     net = json.loads(path.read_text(encoding="utf-8"))
-    for op in net["ops"]:
-        op |= {field: np.array(op[field]) for field in ("weight_OI", *LETTERS) if field in op}
+    as_arrays(net)
     return net
+
+
+def as_arrays(graph: dict[str, Any]) -> None:
+    for op in graph["ops"]:
+        op |= {field: np.array(op[field]) for field in ("weight_OI", *LETTERS) if field in op}
+        if "body" in op:
+            as_arrays(op["body"])
 
 
 def read_bin(path: Path) -> dict[str, Any]:
@@ -34,15 +40,25 @@ def read_bin(path: Path) -> dict[str, Any]:
     net, payload = json.loads(data[12 : 12 + length]), data[12 + length :]
     for op in net["ops"]:
         parts = {c["name"]: np.frombuffer(payload, KINDS[c["type"]], c["bytes"] // int(KINDS[c["type"]][2]), c["offset"]) for c in op["constants"]}  # fmt: skip
-        for field, letters in LETTERS.items():
-            if isinstance(op.get(field), dict):
-                op[field] = parts[f"{op['name']}_{letters}"].reshape(op[field]["shape"])
-            elif field in op:
-                op[field] = np.array(op[field])
-        if isinstance(op.get("weight_OI"), dict):
-            packed = np.concatenate([part for name, part in parts.items() if name.startswith(f"{op['name']}_weight")])
-            op["weight_OI"] = unpack(packed, op["format"], *op["weight_OI"]["shape"])
+        take(op, op["name"], parts)
     return net
+
+
+def take(op: dict[str, Any], name: str, parts: dict[str, np.ndarray]) -> None:
+    """The arrays of an op, and of those inside it, from its constants."""
+
+    def joined(start: str) -> np.ndarray:
+        return np.concatenate([part for label, part in parts.items() if label.startswith(start)])
+
+    for field, letters in LETTERS.items():
+        if isinstance(op.get(field), dict):
+            op[field] = joined(name + letters).reshape(op[field]["shape"])
+        elif field in op:
+            op[field] = np.array(op[field])
+    if isinstance(op.get("weight_OI"), dict):
+        op["weight_OI"] = unpack(joined(f"{name}_weight"), op["format"], *op["weight_OI"]["shape"])
+    for inner in op["body"]["ops"] if "body" in op else []:
+        take(inner, f"{name}_step_{inner['name']}", parts)
 
 
 def unpack(packed: np.ndarray, name: str, outputs: int, inputs: int) -> np.ndarray:
@@ -96,6 +112,37 @@ def run_Argmax(op, x):
 
 def run_Lookup(op, x):
     return op["table"].astype(np.int64)[x]
+
+
+def run_Gather(op, x):
+    filled = np.concatenate([x.reshape(len(x), -1), np.full((len(x), 1), op["fill"])], 1)
+    return filled[:, op["index"]]
+
+
+def run_Concat(op, *x):
+    return np.concatenate(x, -1)
+
+
+def run_Multiply(op, a, b):
+    return a * (b if a.shape == b.shape else b.reshape(len(b), *[1] * (a.ndim - 2), -1))
+
+
+def run_Embed(op, x):
+    return op["table_VE"].astype(np.int64)[x]
+
+
+def run_Scan(op, x):
+    body, start, states, found = op["body"], 0, {}, []
+    for about in body["inputs"][:-1]:
+        size = math.prod(about["shape"])
+        states[about["name"]] = np.stack([op["init"][start : start + size].reshape(about["shape"])] * len(x))
+        start += size
+    for t in range(x.shape[1]):
+        values = compute(body, states | {body["inputs"][-1]["name"]: x[:, t]})
+        after = [values[about["name"]] for about in body["outputs"]]
+        states = dict(zip(states, after, strict=True))
+        found.append(after[0])
+    return found[-1] if op["last"] else np.stack(found, 1)
 
 
 def run_NgramCounts(op, x):

@@ -65,13 +65,24 @@ def assert_equal(net: Net, inputs: dict[str, np.ndarray] | None = None) -> None:
     assert differing(exported(net), typed(graph, inputs, graph.inputs), want) == []
 
 
+def parts_of(graph: Any) -> list[Any]:
+    """A graph and those inside its nodes."""
+    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    return [graph, *(part for one in inner for part in parts_of(one))]
+
+
 def kinds_of(model: Any) -> dict[str, str]:
     """The type of every tensor of a model, of those too that only inference knows."""
-    graph = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
-    infos = [*graph.input, *graph.output, *graph.value_info]
-    kinds = {info.name: info.type.tensor_type.elem_type for info in infos}
-    kinds |= {tensor.name: tensor.data_type for tensor in graph.initializer}
-    assert {name for node in graph.node for name in (*node.input, *node.output)} <= kinds.keys()
+    whole = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
+    kinds: dict[str, int] = {}
+    for graph in parts_of(whole):
+        kinds |= {
+            info.name: info.type.tensor_type.elem_type for info in (*graph.input, *graph.output, *graph.value_info)
+        }
+        kinds |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    assert {
+        name for graph in parts_of(whole) for node in graph.node for name in (*node.input, *node.output)
+    } <= kinds.keys()
     return {name: onnx.TensorProto.DataType.Name(kind) for name, kind in kinds.items()}
 
 
@@ -84,8 +95,8 @@ def test_every_op_equals_the_interpreter(graph: Graph) -> None:
 def test_all_tensors_are_integers(graph: Graph) -> None:
     model = onnx.load_from_string(exported(bare_net(graph)))
     assert set(kinds_of(model).values()) <= INTEGERS
-    kinds = {attribute.type for node in model.graph.node for attribute in node.attribute}
-    assert kinds <= {onnx.AttributeProto.INT, onnx.AttributeProto.INTS}
+    kinds = {attribute.type for part in parts_of(model.graph) for node in part.node for attribute in node.attribute}
+    assert kinds <= {onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.GRAPH}
 
 
 @pytest.mark.parametrize("weights", FORMATS)

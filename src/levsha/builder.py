@@ -47,6 +47,13 @@ class OnnxBuilder(Protocol):
         """Add the ops of a graph whose inputs these tensors are, by name, and return the tensor of every value."""
         ...
 
+    def scan(self, body: Graph, starts: Mapping[str, str], rows: str, last: bool) -> str:
+        """Add a loop over the rows (N, T, ...), and return the first state after the last row or, stacked, after each.
+
+        body: as in the op Scan. starts: the tensors of the states before the first row, by the input of the body.
+        """
+        ...
+
 
 def held(value: Value) -> str:
     """Return the type in which a model holds a value: its own where that has 8 bits, else int32."""

@@ -73,6 +73,12 @@ def stable(file: bytes) -> bytes:
 
 
 def _describe(graph: Graph) -> tuple[str, dict[str, np.ndarray]]:
+    header, tensors = _parts(graph)
+    return json.dumps(header), tensors
+
+
+def _parts(graph: Graph) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What JSON holds of a graph, and its arrays; a field that is a graph is described likewise, inside."""
     tensors: dict[str, np.ndarray] = {}
     ops = []
     for op in graph.ops:
@@ -83,11 +89,14 @@ def _describe(graph: Graph) -> tuple[str, dict[str, np.ndarray]]:
                 continue
             if isinstance(value, np.ndarray):
                 tensors[f"{op.name}.{field.name}"] = _narrow(value)
+            elif isinstance(value, Graph):
+                fields[field.name], inner = _parts(value)
+                tensors |= {f"{op.name}.{field.name}.{key}": array for key, array in inner.items()}
             else:
                 fields[field.name] = value.name if isinstance(value, Format) else value
         ops.append(fields)
     inputs = {name: describe_value(v) for name, v in graph.inputs.items()}
-    return json.dumps({"inputs": inputs, "ops": ops, "outputs": graph.outputs}), tensors
+    return {"inputs": inputs, "ops": ops, "outputs": graph.outputs}, tensors
 
 
 def describe_value(value: Value) -> dict[str, Any]:
@@ -106,16 +115,25 @@ def _rebuild(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Graph:
     ops: list[Op] = []
     for fields in header["ops"]:
         kind = OPS[fields.pop("op")]
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
-        }
-        values |= {
-            key.split(".", 1)[1]: array for key, array in tensors.items() if key.split(".", 1)[0] == fields["name"]
-        }
+        own = _under(tensors, fields["name"])
+        values = {key: _field(value, _under(own, key)) for key, value in fields.items()}
+        values |= {key: array for key, array in own.items() if "." not in key}
         if "format" in values:
             values["format"] = FORMATS[values["format"]]
         ops.append(kind(**values))
     return Graph(inputs, tuple(ops), tuple(header["outputs"]))
+
+
+def _field(value: Any, tensors: dict[str, np.ndarray]) -> Any:
+    """A field from JSON: what is an object there was a graph."""
+    if isinstance(value, dict):
+        return _rebuild(value, tensors)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _under(tensors: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The tensors whose names begin with this one, without it."""
+    return {key.split(".", 1)[1]: array for key, array in tensors.items() if key.split(".", 1)[0] == name}
 
 
 def _narrow(array: np.ndarray) -> np.ndarray:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from levsha.export.base import Source
-from levsha.export.outline import arrays_of, fields_of, outline
+from levsha.export.outline import describe_op, outline
 
 
 def write(source: Source) -> dict[str, bytes]:
     """Return the whole net as NAME.json."""
     net = source.integer
-    ops = [fields_of(op) | {key: array.tolist() for key, array in arrays_of(op).items()} for op in net.graph.ops]
+    ops = [describe_op(op, lambda array: array.tolist()) for op in net.graph.ops]
     return {f"{source.name}.json": (json.dumps(outline(net) | {"ops": ops}, ensure_ascii=False) + "\n").encode()}

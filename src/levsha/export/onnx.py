@@ -92,9 +92,8 @@ class Builder:
             if tensors[name] != name:
                 self._path, kind = name, graph.values[name].dtype.name
                 same = self.kind(tensors[name]) == kind
-                self._add(
-                    "Identity" if same else "Cast", [tensors[name]], name, {} if same else {"to": self._code(kind)}
-                )
+                operator, attributes = ("Identity", {}) if same else ("Cast", {"to": self._code(kind)})
+                self._add(operator, [tensors[name]], [name], attributes)
 
     def inline(self, graph: Graph, tensors: Mapping[str, str]) -> dict[str, str]:
         outer, known = (self._tensors, self._values, self._path), dict(tensors)
@@ -109,14 +108,40 @@ class Builder:
         self._tensors, self._values, self._path = outer
         return known
 
+    def scan(self, body: Graph, starts: Mapping[str, str], rows: str, last: bool) -> str:
+        *states, row = body.inputs
+        kinds = {name: held(value) for name, value in body.inputs.items()}
+        given = [self.cast(tensor, kinds[name]) for name, tensor in (*starts.items(), (row, rows))]
+        outer, casts = self.nodes, dict(self._casts)
+        self.nodes, inner = [], {name: self._fresh(f"{self._path}.{name}") for name in body.inputs}
+        self._kinds |= {inner[name]: kind for name, kind in kinds.items()}
+        tensors = self.inline(body, inner)
+        made = [
+            (name, self.cast(tensors[name], kinds[state])) for state, name in zip(states, body.outputs, strict=True)
+        ]
+        made += [] if last else [(body.outputs[0], tensors[body.outputs[0]])]
+        outs = [(self.node("Identity", [tensor]), body.values[name].shape) for name, tensor in made]
+        graph = self._onnx.helper.make_graph(
+            self.nodes, self._path, [self._port(tensor, body.inputs[name].shape) for name, tensor in inner.items()],
+            [self._port(tensor, shape) for tensor, shape in outs],
+        )  # fmt: skip
+        self.nodes, self._casts = outer, casts  # what the body computed is known only there
+        attributes = {"scan_input_axes": [1]} | ({} if last else {"scan_output_axes": [1]})
+        names = [self._fresh(f"{self._path}.Scan") for _ in outs]
+        self._kinds |= {name: self.kind(tensor) for name, (tensor, _) in zip(names, outs, strict=True)}
+        self._add("Scan", given, names, {"body": graph, "num_scan_inputs": 1, **attributes})
+        return names[0 if last else -1]
+
+    def _port(self, tensor: str, shape: Sequence[int]) -> Any:
+        return self._onnx.helper.make_tensor_value_info(tensor, self._code(self.kind(tensor)), [BATCH, *shape])
+
     def _renamed(self, tensor: str, name: str, start: int) -> str:
         """Call the tensor by the value's own name, if a node since `start` made it."""
-        makers = [node for node in self.nodes[start:] if tensor in node.output]
-        if not makers:
+        if not any(tensor in node.output for node in self.nodes[start:]):
             return tensor
-        makers[0].output[0] = name
         for node in self.nodes[start:]:
-            node.input[:] = [name if other == tensor else other for other in node.input]
+            for names in (node.input, node.output):
+                names[:] = [name if other == tensor else other for other in names]
         self._kinds[name] = self._kinds.pop(tensor)
         self._casts = {
             (name if one == tensor else one, kind): name if other == tensor else other
@@ -164,12 +189,12 @@ class Builder:
     ) -> str:
         name = self._fresh(f"{self._path}.{operator}")
         self._kinds[name] = kind or self.kind(inputs[0])
-        self._add(operator, inputs, name, attributes)
+        self._add(operator, inputs, [name], attributes)
         return name
 
-    def _add(self, operator: str, inputs: Sequence[str], output: str, attributes: Mapping[str, Any]) -> None:
-        name = self._fresh(f"{output}.{operator}") if output in self._graph.values else output
-        self.nodes.append(self._onnx.helper.make_node(operator, list(inputs), [output], name, **attributes))
+    def _add(self, operator: str, inputs: Sequence[str], outputs: list[str], attributes: Mapping[str, Any]) -> None:
+        name = self._fresh(f"{outputs[0]}.{operator}") if outputs[0] in self._graph.values else outputs[0]
+        self.nodes.append(self._onnx.helper.make_node(operator, inputs, outputs, name, **attributes))
 
     def _fresh(self, name: str) -> str:
         found, count = name, 1

@@ -11,9 +11,11 @@ from levsha.ops.lookup import Lookup
 from levsha.ops.multiply import Multiply
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
+from levsha.ops.scan import Scan
 
 OPS: dict[str, type[Op]] = {
-    op.__name__: op for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed)
+    op.__name__: op
+    for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed, Scan)
 }
 
 __all__ = [
