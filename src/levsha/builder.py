@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from levsha.ir import Graph, Value
 
+MOST_BYTES_SUMMED = (2**31 - 1) // 255**2  # products of two bytes without a sign, in a sum of 32 bits with one
+
 
 class OnnxBuilder(Protocol):
     """Takes nodes one by one and knows the type of every tensor; tensors go by name, types by numpy's names ("int32").

@@ -67,6 +67,13 @@ class Format(ABC):
         and 16 bits of the sums count, so that a product of two bytes is enough.
         """
 
+    def c_next(self) -> list[str]:
+        """Return C lines that take the next weight off the byte `b`, an uint8_t, and call it `weight`."""
+        width = 8 // self.digits_per_byte
+        scale = "" if self.digit_scale == 1 else f" * {self.digit_scale}"
+        weight = f"(b & {(1 << width) - 1}){scale} - {-self.digit_offset}"
+        return [f"const int8_t weight = (int8_t)({weight});", f"b = (uint8_t)(b >> {width});"]
+
 
 def loss_verdict(
     source: float, variant: float, weights: Format, kind: Literal["accuracy", "r2"], margin: float = 0.0

@@ -35,3 +35,6 @@ class Int8(Format):
         if narrow:  # a signed and an unsigned byte: the product fits 16 bits
             return [f"s{k} += (unsigned)((int16_t)(int8_t)$U8(w + {k}) * a);" for k in range(self.block)]
         return [f"s{k} += ({sum_type})({wide})(int8_t)$U8(w + {k}) * ({sum_type})a;" for k in range(self.block)]
+
+    def c_next(self) -> list[str]:
+        return ["const int8_t weight = (int8_t)b;"]

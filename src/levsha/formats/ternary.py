@@ -47,3 +47,7 @@ class Ternary(Format):
             add = f"if (m & 0x100) s{k} += {addend}; if (m & 0x200) s{k} += a2;"
             lines.append(f"m = (uint16_t)(b * 3u); b = (uint8_t)m; {add}")
         return lines
+
+    def c_next(self) -> list[str]:
+        lines = ["const uint16_t m = (uint16_t)(b * 3u);", "const int8_t weight = (int8_t)((m >> 8) - 1);"]
+        return [*lines, "b = (uint8_t)m;"]

@@ -4,6 +4,7 @@ from levsha.ir import Op
 from levsha.ops.add import Add
 from levsha.ops.argmax import Argmax
 from levsha.ops.concat import Concat
+from levsha.ops.conv import Conv
 from levsha.ops.dense import Dense
 from levsha.ops.embed import Embed
 from levsha.ops.gather import Gather
@@ -15,7 +16,7 @@ from levsha.ops.scan import Scan
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (NgramCounts, Dense, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed, Scan)
+    for op in (NgramCounts, Dense, Conv, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed, Scan)
 }
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Add",
     "Argmax",
     "Concat",
+    "Conv",
     "Dense",
     "Embed",
     "Gather",
@@ -30,4 +32,5 @@ __all__ = [
     "Multiply",
     "NgramCounts",
     "Requantize",
+    "Scan",
 ]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import FLOAT64_EXACT
-from levsha.builder import OnnxBuilder, flat
+from levsha.builder import MOST_BYTES_SUMMED, OnnxBuilder, flat
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_long, c_name
@@ -17,7 +17,6 @@ from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_long, c_name
 ARRAY_BYTES = (
     32_767  # compilers with a 16-bit int refuse larger arrays: the weights of larger layers are emitted in parts
 )
-MOST_BYTES_SUMMED = (2**31 - 1) // 255**2  # products of two bytes without a sign, in a sum of 32 bits with one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
