@@ -26,12 +26,13 @@ from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Op, Value
 from levsha.meaning import Meaning
-from levsha.ops import OPS, Add, Argmax, Dense, Lookup, NgramCounts, Requantize
+from levsha.ops import OPS, Add, Argmax, Conv, Dense, Lookup, NgramCounts, Requantize
 from levsha.run import Net
 from levsha.store import graph_hash
 from tests.library import APART, bare_net, chat_net, sensor_net
 from tests.nets import small_chat_graph
 from tests.test_exact import EXAMPLES, corners, inputs_of
+from tests.test_windows import geometries
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -205,15 +206,51 @@ def test_names_that_the_builder_would_give() -> None:
     assert_equal(bare_net(Graph({"y.Add": x, "y.Add.Cast": x}, ops, ("y", "y.constant"))))
 
 
-@pytest.mark.parametrize("lo", [0, -128])
-@pytest.mark.parametrize("count", [64, 40_000])
-def test_sums_at_their_ends(count: int, lo: int) -> None:
-    """Every product at its largest: where kernels that keep 16 bits, or sums of 32 without a sign, would fail."""
-    largest = np.full((2, count), 127)
-    largest[1] = -127
-    dense = Dense(name="y", inputs=("x",), weight_OI=largest, format=FORMATS["int8"])
-    x = Value((count,), lo, lo + 255)
-    assert_equal(bare_net(Graph({"x": x}, (dense,))), {"x": np.stack([np.full(count, x.lo), np.full(count, x.hi)])})
+def ends_of(graph: Graph) -> dict[str, np.ndarray]:
+    """The smallest input and the largest."""
+    (x,) = graph.inputs.values()
+    return {"x": np.stack([np.full(x.shape, x.lo), np.full(x.shape, x.hi)])}
+
+
+def extreme_graphs() -> dict[str, Graph]:
+    """Every product at its largest: where kernels that keep 16 bits, or sums of 32 bits that wrap, would fail."""
+    found = {}
+    for lo in (0, -128):
+        for count in (2, 64, 40_000):
+            largest_OI = np.full((2, count), 127)
+            largest_OI[1] = -127
+            dense = Dense(name="y", inputs=("x",), weight_OI=largest_OI, format=FORMATS["int8"])
+            found[f"dense-{count}-{lo}"] = Graph({"x": Value((count,), lo, lo + 255)}, (dense,))
+        for groups in (1, 2, 16):
+            largest_OI = np.full((32, 9 * 16 // groups), 127)
+            largest_OI[::2] = -127
+            conv = Conv(
+                name="y", inputs=("x",), shape=(6, 7, 16), kernel=(3, 3), pads=(1, 0, 2, 1), groups=groups,
+                pad_I=np.full(16, lo + 255) if groups == 2 else None, weight_OI=largest_OI, format=FORMATS["int8"],
+            )  # fmt: skip
+            found[f"conv-{groups}-{lo}"] = Graph({"x": Value((6, 7, 16), lo, lo + 255)}, (conv,))
+    return found
+
+
+@pytest.mark.parametrize("graph", [pytest.param(graph, id=name) for name, graph in extreme_graphs().items()])
+def test_sums_at_their_ends(graph: Graph) -> None:
+    assert_equal(bare_net(graph), ends_of(graph))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_any_convolution(data: st.DataObject) -> None:
+    geometry, rng = data.draw(geometries()), np.random.default_rng(data.draw(st.integers(0, 999)))
+    channels, taps = geometry["shape"][2], geometry["kernel"][0] * geometry["kernel"][1]
+    groups = data.draw(st.sampled_from([g for g in range(1, channels + 1) if channels % g == 0]))
+    lo, hi = data.draw(st.sampled_from([(0, 255), (-128, 127), (-300, 4000)]))
+    pad_I = data.draw(st.sampled_from([None, np.full(channels, 7), rng.integers(lo, hi, channels, endpoint=True)]))
+    weight_OI = rng.integers(-127, 128, (groups * data.draw(st.integers(1, 3)), taps * (channels // groups)))
+    conv = Conv(
+        name="y", inputs=("x",), groups=groups, weight_OI=weight_OI, pad_I=pad_I, format=FORMATS["int8"], **geometry
+    )
+    graph = Graph({"x": Value(conv.shape, lo, hi)}, (conv,))
+    assert_equal(bare_net(graph), inputs_of(graph, 4))
 
 
 @st.composite
@@ -295,15 +332,16 @@ def test_the_same_on_a_processor_that_saturates(tmp_path: Path) -> None:
     nets = {str(example.id): bare_net(example.values[0]) for example in EXAMPLES}  # type: ignore[arg-type]
     nets |= {f"chat-{weights}": bare_net(small_chat_graph(weights, (128, 96, 64))) for weights in FORMATS}
     nets["sensor"] = sensor_net()
-    for name, net in nets.items():
-        graph, inputs = net.graph, vectors(net.graph)
+    cases = {name: (net, vectors(net.graph)) for name, net in nets.items()}
+    cases |= {name: (bare_net(graph), ends_of(graph)) for name, graph in extreme_graphs().items()}
+    for name, (net, inputs) in cases.items():
         (tmp_path / f"{name}.onnx").write_bytes(exported(net))
-        want = typed(graph, interpret(graph, inputs), graph.outputs)
-        arrays = {f"in.{key}": x for key, x in typed(graph, inputs, graph.inputs).items()}
+        want = typed(net.graph, interpret(net.graph, inputs), net.graph.outputs)
+        arrays = {f"in.{key}": x for key, x in typed(net.graph, inputs, net.graph.inputs).items()}
         np.savez(tmp_path / f"{name}.npz", allow_pickle=False, **arrays, **{f"out.{key}": y for key, y in want.items()})
     (tmp_path / "saturates.model").write_bytes(saturating())
     runner = Path(__file__).with_name("onnx_runner.py")
     command = [emulator, "-cpu", "Haswell-v4", sys.executable, str(runner), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
-    assert done.stdout.splitlines() == ["saturates", f"{len(nets)} models compared"], done.stdout + done.stderr[-2000:]
+    assert done.stdout.splitlines() == ["saturates", f"{len(cases)} models compared"], done.stdout + done.stderr[-2000:]
     assert done.returncode == 0
