@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS
 from levsha.ir import Graph, Value
-from levsha.ops import Conv
+from levsha.ops import Conv, MaxPool, SumPool
 
 BYTES = (0, 255)
 
@@ -66,6 +66,38 @@ def test_conv_equals_torch(data: st.DataObject) -> None:
     want = conv2d(
         image, torch.from_numpy(np.moveaxis(weight, -1, 1)).double(), stride=op.strides, dilation=op.dilations, groups=groups
     )  # fmt: skip
+    assert op.infer(value).shape == op.run(x).shape[1:]
+    np.testing.assert_array_equal(op.run(x), as_integers(want))
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_max_pool_equals_torch(data: st.DataObject) -> None:
+    op = MaxPool(name="y", inputs=("x",), **data.draw(geometries(small_pads=True)))
+    x, value = draw_input(op.shape, data.draw(st.integers(0, 999))), Value(op.shape, -128, 127)
+    try:
+        shape = op.infer(value).shape
+    except LevshaError as error:
+        assert "padding alone" in str(error) and op.dilations != (1, 1)
+        return
+    lowest = padded(x + 1000, op, np.zeros(op.shape[2])) - 1000
+    want = max_pool2d(lowest, op.kernel, op.strides, dilation=op.dilations)
+    assert shape == op.run(x).shape[1:]
+    np.testing.assert_array_equal(op.run(x), as_integers(want))
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_sum_pool_equals_torch(data: st.DataObject) -> None:
+    """avg_pool2d has no dilation: with one, a convolution with weights of 1."""
+    op = SumPool(name="y", inputs=("x",), **data.draw(geometries()))
+    x, value, channels = draw_input(op.shape, data.draw(st.integers(0, 999))), Value(op.shape, -128, 127), op.shape[2]
+    image = padded(x, op, np.zeros(channels))
+    if op.dilations == (1, 1):
+        want = avg_pool2d(image, op.kernel, op.strides, divisor_override=1)
+    else:
+        ones = torch.ones(channels, 1, *op.kernel, dtype=torch.float64)
+        want = conv2d(image, ones, stride=op.strides, dilation=op.dilations, groups=channels)
     assert op.infer(value).shape == op.run(x).shape[1:]
     np.testing.assert_array_equal(op.run(x), as_integers(want))
 

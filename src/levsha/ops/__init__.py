@@ -9,14 +9,31 @@ from levsha.ops.dense import Dense
 from levsha.ops.embed import Embed
 from levsha.ops.gather import Gather
 from levsha.ops.lookup import Lookup
+from levsha.ops.max_pool import MaxPool
 from levsha.ops.multiply import Multiply
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
 from levsha.ops.scan import Scan
+from levsha.ops.sum_pool import SumPool
 
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (NgramCounts, Dense, Conv, Add, Requantize, Argmax, Lookup, Concat, Multiply, Gather, Embed, Scan)
+    for op in (
+        NgramCounts,
+        Dense,
+        Conv,
+        MaxPool,
+        SumPool,
+        Add,
+        Requantize,
+        Argmax,
+        Lookup,
+        Concat,
+        Multiply,
+        Gather,
+        Embed,
+        Scan,
+    )
 }
 
 __all__ = [
@@ -29,8 +46,10 @@ __all__ = [
     "Embed",
     "Gather",
     "Lookup",
+    "MaxPool",
     "Multiply",
     "NgramCounts",
     "Requantize",
     "Scan",
+    "SumPool",
 ]

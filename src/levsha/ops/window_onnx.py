@@ -32,11 +32,28 @@ def windows_onnx(op: Windowed, builder: OnnxBuilder, image: str, fill_C: np.ndar
     rows, columns = op.positions(0), op.positions(1)
     inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[None, :, None, :]
     index = np.where(inside, (rows * width)[:, None, :, None] + columns[None, :, None, :], height * width)
+    index = index.reshape(len(rows) * len(columns), -1)
+    if np.array_equal(index.ravel(), np.arange(height * width)):
+        return reshaped(builder, image, (*index.shape, channels))
     pixels = reshaped(builder, image, (height * width, channels))
     if not inside.all():
         pixels = _with_pixel(builder, pixels, fill_C)
-    index_PK = builder.constant(index.reshape(len(rows) * len(columns), -1), "int32")
-    return builder.node("Gather", [pixels, index_PK], axis=1)
+    return builder.node("Gather", [pixels, builder.constant(index, "int32")], axis=1)
+
+
+def max_onnx(op: Windowed, builder: OnnxBuilder) -> str:
+    """The largest of what the taps meet; padding is the smallest number of the type."""
+    image = builder.read(op.inputs[0])
+    lowest = np.full(op.shape[2], np.iinfo(builder.kind(image)).min, np.int64)
+    found = windows_onnx(op, builder, image, lowest)
+    return reshaped(builder, builder.node("ReduceMax", [found], axes=[2], keepdims=0), (*op.out_size, op.shape[2]))
+
+
+def sum_onnx(op: Windowed, builder: OnnxBuilder) -> str:
+    """The sum of what the taps meet; padding is 0."""
+    found = windows_onnx(op, builder, builder.read(op.inputs[0], "int32"), np.zeros(op.shape[2], np.int64))
+    sums = builder.node("ReduceSum", [found, builder.constant([2], "int64")], keepdims=0)
+    return reshaped(builder, sums, (*op.out_size, op.shape[2]))
 
 
 def _with_pixel(builder: OnnxBuilder, pixels: str, fill_C: np.ndarray) -> str:
