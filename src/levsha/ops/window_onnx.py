@@ -5,7 +5,7 @@ Legend: P windows, K taps of a window, C channels, G groups, M outputs of a grou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,11 +42,14 @@ def windows_onnx(op: Windowed, builder: OnnxBuilder, image: str, fill_C: np.ndar
 
 
 def max_onnx(op: Windowed, builder: OnnxBuilder) -> str:
-    """The largest of what the taps meet; padding is the smallest number of the type."""
+    """Bytes by MaxPool, which pads less than a kernel; else the largest of what is gathered, where padding is the smallest number of the type."""
     image = builder.read(op.inputs[0])
+    if builder.kind(image) != "int32" and all(pad < op.kernel[k % 2] for k, pad in enumerate(op.pads)):
+        planes = builder.node("Transpose", [reshaped(builder, image, op.shape)], perm=[0, 3, 1, 2])
+        return builder.node("Transpose", [builder.node("MaxPool", [planes], **_geometry(op))], perm=[0, 2, 3, 1])
     lowest = np.full(op.shape[2], np.iinfo(builder.kind(image)).min, np.int64)
-    found = windows_onnx(op, builder, image, lowest)
-    return reshaped(builder, builder.node("ReduceMax", [found], axes=[2], keepdims=0), (*op.out_size, op.shape[2]))
+    largest = builder.node("ReduceMax", [windows_onnx(op, builder, image, lowest)], axes=[2], keepdims=0)
+    return reshaped(builder, largest, (*op.out_size, op.shape[2]))
 
 
 def sum_onnx(op: Windowed, builder: OnnxBuilder) -> str:
@@ -54,6 +57,13 @@ def sum_onnx(op: Windowed, builder: OnnxBuilder) -> str:
     found = windows_onnx(op, builder, builder.read(op.inputs[0], "int32"), np.zeros(op.shape[2], np.int64))
     sums = builder.node("ReduceSum", [found, builder.constant([2], "int64")], keepdims=0)
     return reshaped(builder, sums, (*op.out_size, op.shape[2]))
+
+
+def _geometry(op: Windowed) -> dict[str, Any]:
+    """The attributes of ConvInteger and MaxPool."""
+    return {
+        "kernel_shape": list(op.kernel), "strides": list(op.strides), "dilations": list(op.dilations), "pads": list(op.pads)
+    }  # fmt: skip
 
 
 def _with_pixel(builder: OnnxBuilder, pixels: str, fill_C: np.ndarray) -> str:
@@ -70,17 +80,14 @@ def _with_pixel(builder: OnnxBuilder, pixels: str, fill_C: np.ndarray) -> str:
 def _conv_bytes(op: Conv, builder: OnnxBuilder) -> str:
     """Without a sign on either side: with one, processors without VNNI saturate sums of two products at 16 bits."""
     source, zero = builder.unsigned(op.inputs[0])
-    image, pads = reshaped(builder, source, op.shape), list(op.pads)
-    if any(pads) and op.pad_C.any():  # ConvInteger pads with what stands for 0
-        image, pads = _padded(op, builder, image, op.pad_C + zero), [0, 0, 0, 0]
+    image, geometry = reshaped(builder, source, op.shape), _geometry(op)
+    if any(op.pads) and op.pad_C.any():  # ConvInteger pads with what stands for 0
+        image, geometry["pads"] = _padded(op, builder, image, op.pad_C + zero), [0, 0, 0, 0]
     planes = builder.node("Transpose", [image], perm=[0, 3, 1, 2])
     weight_OKC = op.weight_OI.astype(np.int64).reshape(len(op.weight_OI), *op.kernel, op.group_shape[1])
     weights = builder.constant(weight_OKC.transpose(0, 3, 1, 2) + 128, "uint8")
     zeros = [builder.constant(z, "uint8") for z in (zero, 128)]
-    sums = builder.node(
-        "ConvInteger", [planes, weights, *zeros], "int32", group=op.groups, kernel_shape=list(op.kernel),
-        strides=list(op.strides), dilations=list(op.dilations), pads=pads,
-    )  # fmt: skip
+    sums = builder.node("ConvInteger", [planes, weights, *zeros], "int32", group=op.groups, **geometry)
     return builder.node("Transpose", [sums], perm=[0, 2, 3, 1])
 
 
