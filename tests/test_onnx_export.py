@@ -304,10 +304,9 @@ def test_any_pool(data: st.DataObject) -> None:
     pool, geometry = data.draw(st.sampled_from([MaxPool, SumPool])), data.draw(geometries(small_pads=True))
     op = pool(name="y", inputs=("x",), **geometry)
     for lo, hi in ((0, 255), (-128, 127), (-300, 4000)):
-        graph = Graph({"x": Value(op.shape, lo, hi)}, (op,))
         try:
-            _ = graph.values
-        except LevshaError:  # a window in the padding alone
+            graph = Graph({"x": Value(op.shape, lo, hi)}, (op,))
+        except LevshaError:  # a window lies in the padding alone
             return
         assert_equal(bare_net(graph), inputs_of(graph, 4))
 
@@ -342,7 +341,6 @@ def requantizations(draw: st.DrawFn) -> Graph:
 def test_any_requantisation(data: st.DataObject) -> None:
     try:
         graph = data.draw(requantizations())
-        _ = graph.values
     except LevshaError:
         return
     value, rng = graph.inputs["x"], np.random.default_rng(0)
