@@ -77,7 +77,7 @@ def needs(graph: Graph) -> str:
 
 
 def expected(graph: Graph, line: str) -> str:
-    """What a line deserves, said independently of sensor.h and sensor.py; nothing where it is empty."""
+    """What a line deserves, said independently of vector.h and vector.py; nothing where it is empty."""
     value = graph.inputs["readings"]
     words = re.split(r"[ ,;\t]+", line.strip(" ,;\t"))
     if words == [""]:

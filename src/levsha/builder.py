@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from levsha.arith import INT32_MAX
+
 if TYPE_CHECKING:
     from levsha.ir import Graph, Value
 
-MOST_BYTES_SUMMED = (2**31 - 1) // 255**2  # products of two bytes without a sign, in a sum of 32 bits with one
+MOST_BYTES_SUMMED = INT32_MAX // 255**2  # products of two bytes without a sign, in a sum of 32 bits with one
 
 
 class OnnxBuilder(Protocol):
@@ -78,6 +80,30 @@ def combine(builder: OnnxBuilder, operator: str, x: str, array: np.ndarray) -> s
         return x
     numbers = array.ravel()[:1] if (array == array.ravel()[0]).all() else array
     return builder.node(operator, [x, builder.constant(numbers, builder.kind(x))])
+
+
+def shift_right(
+    builder: OnnxBuilder, x: str, ends: tuple[np.ndarray, np.ndarray], added: np.ndarray, depth: np.ndarray,
+    lo: int = -INT32_MAX - 1, hi: int = INT32_MAX,
+) -> str:  # fmt: skip
+    """Return clip((x + added) >> depth, lo, hi), rounding down: int32, or int64 where the way there needs it.
+
+    x: int32 within ends, smallest and largest. These, added and depth are int64 and broadcast against x. ONNX shifts no numbers
+    with a sign, so it is a division; what is not clipped anyway is moved above 0 before, because a division rounds towards it.
+    """
+    low, high = ends
+    first, last = (low + added) >> depth, (high + added) >> depth
+    least = np.maximum(first, lo)
+    moved = added - (least << depth)
+    kind = "int32" if fits_int32(moved, low + moved, high + moved) else "int64"
+    y = builder.cast(x, kind)
+    for operator, array in (("Add", moved), ("Div", np.int64(1) << depth), ("Add", least)):
+        y = combine(builder, operator, y, array)
+    if (first >= lo).all() and (last <= hi).all():
+        return y
+    return builder.node(
+        "Clip", [y, *(builder.constant(end, kind) for end in (max(lo, -INT32_MAX - 1), min(hi, INT32_MAX)))]
+    )
 
 
 def flat(builder: OnnxBuilder, tensor: str, value: Value) -> str:

@@ -27,6 +27,11 @@ REMEDIES = {
 }
 
 
+def cache_folder() -> Path:
+    """Return the user's folder for what can be made or fetched again; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "levsha"
+
+
 def remove_stale(folder: Path, pattern: str = ".*.tmp") -> None:
     """Remove what a process left that was killed while it wrote; pattern: of the names, with **/ for folders below as well."""
     with contextlib.suppress(OSError):  # a folder that cannot be read: whoever writes there says why

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,18 +32,44 @@ class Quantity:
         )
 
 
+class Layout(NamedTuple):
+    """shape: of a value in the user's model, without the batch. order: these axes as they lie in memory.
+
+    >>> Layout((3, 32, 32), (1, 2, 0)).stored   # channels last
+    (32, 32, 3)
+    """
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape in memory."""
+        return tuple(self.shape[axis] for axis in self.order)
+
+    def lay(self, x: np.ndarray) -> np.ndarray:
+        """Return values (N, *shape) as they lie in memory."""
+        return x.transpose(0, *(axis + 1 for axis in self.order))
+
+    def lift(self, x: np.ndarray) -> np.ndarray:
+        """Return values as they lie in memory as (N, *shape)."""
+        return x.reshape(len(x), *self.stored).transpose(0, *(axis + 1 for axis in np.argsort(self.order)))
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What a graph's inputs and outputs stand for.
 
-    about: the net in a sentence or two. quantities: of each element of a value, by the value's name. classes: names by
-    number, for an output that is the number of a class. notes: of any other value, a sentence on its encoding.
+    about: the net in a sentence or two. quantities: of each element of a value, of each channel (the last axis), or one for all, by
+    the value's name. classes: names by number, for an output that is the number of a class. notes: of any other value, a sentence on its
+    encoding. layouts: of values that have other axes in the model they come from.
     """
 
     about: str = ""
     quantities: Mapping[str, tuple[Quantity, ...]] = field(default_factory=dict)
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def to_integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
         """Return real numbers (N, I) of a value as its nearest integers, not clipped; halves go to even."""
@@ -81,7 +107,7 @@ class Meaning:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can write; `from_json` takes it back."""
-        return asdict(self)
+        return asdict(self)  # a Layout is a tuple, and becomes a list
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Meaning:
@@ -93,4 +119,5 @@ class Meaning:
         """
         quantities = {name: tuple(Quantity(**q) for q in qs) for name, qs in found.get("quantities", {}).items()}
         classes = {name: tuple(names) for name, names in found.get("classes", {}).items()}
-        return cls(found.get("about", ""), quantities, classes, dict(found.get("notes", {})))
+        layouts = {name: Layout(*map(tuple, layout)) for name, layout in found.get("layouts", {}).items()}
+        return cls(found.get("about", ""), quantities, classes, dict(found.get("notes", {})), layouts)

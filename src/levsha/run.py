@@ -7,9 +7,9 @@ import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Net:
     meaning: Meaning
     application: Application
     title: str
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
         """Return real numbers (N, I) of an input, in their units, as the nearest integers that the net takes."""

@@ -4,7 +4,8 @@ from levsha.applications.bare import Bare
 from levsha.applications.base import Application
 from levsha.applications.chat import Chat
 from levsha.applications.sensor import Sensor
+from levsha.applications.vector import Vector
 
-APPLICATIONS: dict[str, type[Application]] = {kind.name: kind for kind in (Bare, Chat, Sensor)}
+APPLICATIONS: dict[str, type[Application]] = {kind.name: kind for kind in (Bare, Chat, Sensor, Vector)}
 
-__all__ = ["APPLICATIONS", "Application", "Bare", "Chat", "Sensor"]
+__all__ = ["APPLICATIONS", "Application", "Bare", "Chat", "Sensor", "Vector"]

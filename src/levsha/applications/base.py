@@ -12,10 +12,10 @@ from levsha.meaning import Meaning
 
 
 class Application(ABC):
-    """A line in, a line out; concrete applications are final and frozen dataclasses.
+    """A line in, a line out; applications are frozen dataclasses.
 
     Its C includes nothing: before it come the net (prefix `net`, one instance), mark.h, and serial_get() and serial_put() of the
-    target. It defines NAME_turn(), which asks for a line, runs the net and answers.
+    target. It defines what `main` calls, which asks for a line, runs the net and answers.
     """
 
     name: ClassVar[str]

@@ -36,20 +36,20 @@ def read_table(path: Path, target: str | None = None, drop: Sequence[str] = (), 
     sheet = read_sheet(path)
     notices = list(sheet.notices)
     chosen = _choose(sheet, target, drop, notices)
-    columns, commas = _read_columns(sheet, chosen)
-    *inputs, goal = _full_rows(columns, notices)
+    columns, commas = read_columns(sheet, chosen)
+    *inputs, goal = full_rows(columns, notices)
     pairs = split_units([column.header for column in columns])
     features, units = tuple(name for name, _ in pairs[:-1]), tuple(unit for _, unit in pairs[:-1])
     if any(column.bad_N.any() for column in columns):
         sheet.check_quotes()
     for column in inputs:
-        _check_text(column)
-    inputs = [_as_numbers(sheet, column, notices) for column in inputs]
+        check_text(column)
+    inputs = [as_numbers(sheet, column, notices) for column in inputs]
     for column in inputs:
         check_scale(column)
     notices += notice_inputs(inputs, features)
     y_NO, outputs = read_goal(goal, pairs[-1][0], classes, notices)
-    notices.insert(0, _describe(sheet, len(y_NO), len(columns), commas))
+    notices.insert(0, describe_use(sheet, len(y_NO), len(columns), commas))
     return Table(
         path.name, f"The file {path.name}: {len(y_NO)} rows of {len(features)} inputs and the target {pairs[-1][0]}.",
         np.column_stack([column.value_N for column in inputs]), y_NO, features, units, outputs,
@@ -73,22 +73,23 @@ def read_inputs(path: Path, features: Sequence[str], units: Sequence[str] = ()) 
             raise LevshaError(
                 f"{path}: column {at + 1} {sheet.headers[at]!r}: is in {found}; {name} is wanted in {unit}."
             )
-    columns, commas = _read_columns(sheet, chosen)
+    columns, commas = read_columns(sheet, chosen)
     for column in columns:
         for n in np.flatnonzero(column.missing_N)[:1]:
             raise LevshaError(f"{column.place(n)}: is {column.cells[n] or 'empty'}; fill it in or delete the line.")
     notices = list(sheet.notices)
-    values = [_as_numbers(sheet, column, notices).value_N for column in columns]
+    values = [as_numbers(sheet, column, notices).value_N for column in columns]
     others = [name for at, name in enumerate(sheet.headers) if at not in chosen]
     if others:
         counted = "1 column is" if len(others) == 1 else f"{len(others)} columns are"
-        notices.append(f"{counted} not used: {_listed(others)}.")
+        notices.append(f"{counted} not used: {listed(others)}.")
     if notices or commas:
-        warn(" ".join([_describe(sheet, len(sheet.line_N), len(columns), commas), *notices]))
+        warn(" ".join([describe_use(sheet, len(sheet.line_N), len(columns), commas), *notices]))
     return np.column_stack(values), sheet.line_N
 
 
-def _describe(sheet: Sheet, rows: int, columns: int, commas: bool) -> str:
+def describe_use(sheet: Sheet, rows: int, columns: int, commas: bool) -> str:
+    """Return how much of a file is used, and how it is written."""
     used = f"{rows} of {len(sheet.line_N)} rows and {columns} of {len(sheet.headers)} columns are used"
     return f"{sheet.path.name}: {used}, {sheet.describe_dialect()}{', with decimal commas' if commas else ''}."
 
@@ -98,14 +99,14 @@ def _choose(sheet: Sheet, target: str | None, drop: Sequence[str], notices: list
     if len(sheet.headers) == 1:
         found = f"line {sheet.header_line}: has 1 column, {sheet.headers[0]!r}"
         raise LevshaError(f"{sheet.path}: {found}; write 2 or more, cut by comma, semicolon or tab.")
-    dropped = {_find(sheet, name, "--drop") for name in drop}
+    dropped = {find_column(sheet, name, "--drop") for name in drop}
     kept = [at for at in range(len(sheet.headers)) if at not in dropped]
-    if 0 in kept and _is_index(sheet):
+    if 0 in kept and is_index(sheet):
         kept.remove(0)
         notices.append(f"Column 1, {sheet.headers[0]!r}, is an index, as pandas writes it: it is left out.")
     if dropped:
-        notices.append(f"Left out by --drop: {_listed([sheet.headers[at] for at in sorted(dropped)])}.")
-    goal = kept[-1] if target is None and kept else _find(sheet, target or "", "--target-column")
+        notices.append(f"Left out by --drop: {listed([sheet.headers[at] for at in sorted(dropped)])}.")
+    goal = kept[-1] if target is None and kept else find_column(sheet, target or "", "--target-column")
     if goal in dropped:
         raise LevshaError(f"{sheet.path}: {sheet.headers[goal]!r} is the target and in --drop; leave it out of one.")
     inputs = [at for at in kept if at != goal]
@@ -118,7 +119,7 @@ def _choose(sheet: Sheet, target: str | None, drop: Sequence[str], notices: list
     return [*inputs, goal]
 
 
-def _is_index(sheet: Sheet) -> bool:
+def is_index(sheet: Sheet) -> bool:
     """Whether the first column is an index that pandas wrote, without a name; LevshaError for another without one."""
     header, cells = sheet.headers[0], [cell.strip() for cell in sheet.cell_NC[:, 0]]
     if not header and len(set(cells)) < len(cells):
@@ -127,18 +128,18 @@ def _is_index(sheet: Sheet) -> bool:
     return not header or (header == "Unnamed: 0" and len(set(cells)) == len(cells))
 
 
-def _find(sheet: Sheet, name: str, flag: str) -> int:
+def find_column(sheet: Sheet, name: str, flag: str) -> int:
     """Return the column a flag names, by its header or by that without its unit."""
     found = [at for at, header in enumerate(sheet.headers) if header == name]
     found = found or [at for at, header in enumerate(sheet.headers) if split_unit(header)[0] == name]
     if len(found) > 1:
         raise LevshaError(
-            f"{sheet.path}: {flag} {name!r} may be {_listed([sheet.headers[at] for at in found])}; write it whole."
+            f"{sheet.path}: {flag} {name!r} may be {listed([sheet.headers[at] for at in found])}; write it whole."
         )
     if not found:
         near = _near(name, sheet.headers)
         raise LevshaError(
-            f"{sheet.path}: has no column {name!r} for {flag}; {near}its columns are {_listed(sheet.headers)}."
+            f"{sheet.path}: has no column {name!r} for {flag}; {near}its columns are {listed(sheet.headers)}."
         )
     return found[0]
 
@@ -150,7 +151,7 @@ def _find_feature(sheet: Sheet, feature: str) -> int:
         if len(found) == 1:
             return found[0]
     near = _near(feature, sheet.headers)
-    raise LevshaError(f"{sheet.path}: has no column {feature!r}; {near}its columns are {_listed(sheet.headers)}.")
+    raise LevshaError(f"{sheet.path}: has no column {feature!r}; {near}its columns are {listed(sheet.headers)}.")
 
 
 def _near(name: str, headers: Sequence[str]) -> str:
@@ -158,12 +159,13 @@ def _near(name: str, headers: Sequence[str]) -> str:
     return f"did you mean {' or '.join(map(repr, near))}? " if near else ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names for a sentence, the first SHOWN_NAMES of them."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return ", ".join(name or "(no name)" for name in names[:SHOWN_NAMES]) + more
 
 
-def _read_columns(sheet: Sheet, chosen: Sequence[int]) -> tuple[list[Column], bool]:
+def read_columns(sheet: Sheet, chosen: Sequence[int]) -> tuple[list[Column], bool]:
     """Return the chosen columns, and whether their numbers have decimal commas."""
     columns = [
         read_column(sheet.path, sheet.headers[at], at + 1, sheet.line_N, sheet.cell_NC[:, at].tolist()) for at in chosen
@@ -172,8 +174,8 @@ def _read_columns(sheet: Sheet, chosen: Sequence[int]) -> tuple[list[Column], bo
     return [column.with_decimal_commas() for column in columns] if commas else columns, commas
 
 
-def _full_rows(columns: Sequence[Column], notices: list[str]) -> list[Column]:
-    """Return the columns without the rows in which a cell is missing; LevshaError where too few are left."""
+def full_rows(columns: Sequence[Column], notices: list[str], fewest: int = FEWEST_ROWS) -> list[Column]:
+    """Return the columns without the rows in which a cell is missing; LevshaError where less than half or `fewest` are left."""
     missing_CN = np.array([column.missing_N for column in columns])
     gone_N = np.logical_or.reduce(missing_CN)
     gone, rows = int(gone_N.sum()), len(gone_N)
@@ -183,7 +185,7 @@ def _full_rows(columns: Sequence[Column], notices: list[str]) -> list[Column]:
     first = int(gone_N.argmax())
     place = columns[int(missing_CN[:, first].argmax())].place(first).removeprefix(f"{worst.path}: ")
     found = f"{gone} of {rows} rows are left out: a cell is empty or stands for no value; first {place}"
-    if 2 * gone > rows or rows - gone < FEWEST_ROWS:
+    if 2 * gone > rows or rows - gone < fewest:
         most = f"most in column {worst.at} {worst.header!r}, {int(worst.missing_N.sum())} rows"
         raise LevshaError(
             f"{worst.path}: too many, {found}, {most}: fill them in, or leave it out: {drop_flag(worst.header)}."
@@ -192,7 +194,7 @@ def _full_rows(columns: Sequence[Column], notices: list[str]) -> list[Column]:
     return [column.kept(~gone_N) for column in columns]
 
 
-def _as_numbers(sheet: Sheet, column: Column, notices: list[str]) -> Column:
+def as_numbers(sheet: Sheet, column: Column, notices: list[str]) -> Column:
     """Return a column that is numbers; true and false are 1 and 0. LevshaError for words."""
     if column.is_truth:
         notices.append(f"{column.header}: true was read as 1, false as 0.")
@@ -203,7 +205,7 @@ def _as_numbers(sheet: Sheet, column: Column, notices: list[str]) -> Column:
     return column
 
 
-def _check_text(column: Column) -> None:
+def check_text(column: Column) -> None:
     """Raise LevshaError for a column of words, which can only be left out."""
     if not column.is_text or column.is_truth:
         return

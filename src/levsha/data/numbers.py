@@ -10,18 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from levsha.data.kinds import check_kind
 from levsha.errors import LevshaError
 
 Numbers = Tensor | np.ndarray | Sequence[Any]
-NO_NUMBERS = {  # numpy's letter for a kind of type: what it is and what to do
-    "U": ("text", "convert it with .astype('float32'); classes: numpy.unique(y, return_inverse=True)[1]"),
-    "T": ("text", "convert it with .astype('float32'); classes: numpy.unique(y, return_inverse=True)[1]"),
-    "S": ("bytes of text", "convert it with .astype('float32'); classes: numpy.unique(y, return_inverse=True)[1]"),
-    "M": ("dates", "give numbers, such as the seconds since a first date"),
-    "m": ("spans of time", "give numbers: divide by a unit, such as numpy.timedelta64(1, 's')"),
-    "c": ("complex numbers", "give the real and the imaginary parts as columns of their own"),
-    "V": ("records of fields", "give one plain array of floats or integers"),
-}
 
 
 def as_tensor(data: Numbers, name: str = "data") -> Tensor:
@@ -49,13 +41,6 @@ def as_tensor(data: Numbers, name: str = "data") -> Tensor:
 def native(dtype: np.dtype) -> np.dtype:
     """Return the type that torch reads in place of a numpy type of numbers: in this machine's byte order, 64 bits at most."""
     return np.dtype("f8") if dtype.kind == "f" and dtype.itemsize > 8 else dtype.newbyteorder("=")
-
-
-def check_kind(dtype: np.dtype, name: str, first: str = "") -> None:
-    """Raise LevshaError where an array of this type holds no real numbers."""
-    if dtype.kind not in "fiub":
-        what, remedy = NO_NUMBERS.get(dtype.kind, (str(dtype), "give floats or integers"))
-        raise LevshaError(f"{name}: hold {what}{first}; {remedy}.")
 
 
 def raw_bytes(tensor: Tensor) -> np.ndarray:

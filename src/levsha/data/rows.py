@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.data.numbers import Numbers, as_tensor, check_kind, native, raw_bytes
+from levsha.data.kinds import check_kind
+from levsha.data.numbers import Numbers, as_tensor, native, raw_bytes
 from levsha.errors import LevshaError
 
 FINGERPRINT_ROWS = 4096

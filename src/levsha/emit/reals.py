@@ -47,13 +47,15 @@ def float_is_enough(quantities: Sequence[Quantity], value: Value) -> bool:
 
 
 def _known(graph: Graph, name: str, meaning: Meaning) -> bool:
-    return len(meaning.quantities.get(name, ())) == graph.values[name].size
+    count = len(meaning.quantities.get(name, ()))
+    return count > 0 and graph.values[name].size % count == 0
 
 
 def _to_integer(name: str, value: Value, quantities: Sequence[Quantity], names: Names) -> str:
     label, real = f"{names.upper}_{name.upper()}", f"{names.upper}_REAL"
-    tables, step, zero = _tables(quantities, real)
-    lo, hi = ("lo[i]", "hi[i]") if value.ranges is not None else ("lo[0]", "hi[0]")
+    tables, step, zero = _tables(quantities, real, value.size)
+    at = "0" if value.ranges is None else element(value.lows.size, value.size)
+    lo, hi = f"lo[{at}]", f"hi[{at}]"
     return f"""/* A real number in the unit of element i as the nearest integer that the net takes, halves to even; what is no number as the least. */
 static inline {value.c_type} {names.prefix}_{name}_from(int i, {real} number)
 {{
@@ -73,7 +75,7 @@ static inline {value.c_type} {names.prefix}_{name}_from(int i, {real} number)
 
 def _to_real(name: str, value: Value, quantities: Sequence[Quantity], names: Names) -> str:
     real = f"{names.upper}_REAL"
-    tables, step, zero = _tables(quantities, real)
+    tables, step, zero = _tables(quantities, real, value.size)
     return f"""/* Element i of {name} as a real number in its unit. */
 static inline {real} {names.prefix}_{name}_real(int i, {value.c_type} integer)
 {{
@@ -83,12 +85,21 @@ static inline {real} {names.prefix}_{name}_real(int i, {value.c_type} integer)
 }}"""
 
 
-def _tables(quantities: Sequence[Quantity], real: str) -> tuple[str, str, str]:
+def element(count: int, size: int) -> str:
+    """Return the place of element i in a list of one number an element, or one a channel, the last axis.
+
+    >>> element(12, 12), element(3, 12)
+    ('i', 'i % 3')
+    """
+    return "i" if count == size else f"i % {count}"
+
+
+def _tables(quantities: Sequence[Quantity], real: str, size: int) -> tuple[str, str, str]:
     """Declarations of steps and zeros, each converted explicitly; and C that reads those of element i: one number where all are equal."""
     found, reads = [], []
     for label in ("step", "zero"):
         numbers = [float(getattr(q, label)) for q in quantities]
         same = len(set(numbers)) == 1
         found.append(f"{label}[] = {braced(f'({real}){number!r}' for number in (numbers[:1] if same else numbers))}")
-        reads.append(f"{label}[{'0' if same else 'i'}]")
+        reads.append(f"{label}[{'0' if same else element(len(numbers), size)}]")
     return f"static const {real} {', '.join(found)};", reads[0], reads[1]

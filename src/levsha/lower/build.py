@@ -11,8 +11,8 @@ from torch import Tensor
 from levsha.errors import LevshaError
 from levsha.ir import Graph, Op, Value
 from levsha.lower.calibrate import Options, Pins, Scale, calibrate
-from levsha.lower.node import Clip, Node, run_float
-from levsha.lower.rules import FINISHES, RULES, Context, Layer
+from levsha.lower.node import SAME, Clip, Node, run_float
+from levsha.lower.rules import FINISHES, RULES, Context, Layer, same
 from levsha.lower.weights import Known, Weights, highest, quantise_all
 
 
@@ -34,12 +34,14 @@ class Source:
 class Lowered:
     """An integer graph and how it came about, layer by layer.
 
-    findings: sentences on what rounding lost, each of which names its layer; none where nothing was lost that matters.
+    known: what the integers of each value of a node stand for. findings: sentences on what rounding lost, each of which names its
+    layer; none where nothing was lost that matters.
     """
 
     graph: Graph
     layers: tuple[Layer, ...]
     sources: Mapping[str, Source]
+    known: Mapping[str, Known]
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -71,20 +73,28 @@ def lower(
     assert {*pins.steps, *pins.zeros, *pins.ranges} <= {node.output for node in nodes}, "a pin is of a value"
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
     scales = calibrate(nodes, run_float(nodes, x), options, pins)
-    known = {name: Known(source.value, source.step, source.zero) for name, source in sources.items()}
-    known |= {node.output: _known(node, scales[node.output]) for node in nodes}
-    weights = quantise_all(nodes, known, options, pins)
+    weights = quantise_all(nodes, _known(nodes, sources, scales), options, pins)
+    known = _known(nodes, sources, scales)
     for node in nodes:
-        scales[node.output] = _lowered_top(node, scales[node.output], nodes, weights, known, options)
-        known[node.output] = _known(node, scales[node.output])
+        if node.output in scales:
+            scales[node.output] = _lowered_top(node, scales[node.output], nodes, weights, known, options)
+    known = _known(nodes, sources, scales)
     context = Context(options, scales, weights, known)
     layers = tuple(_layer(node, context) for node in nodes)
-    return Lowered(_graph(layers, sources, then, outputs), layers, sources)
+    return Lowered(_graph(layers, sources, then, outputs), layers, sources, known)
 
 
-def _known(node: Node, scale: Scale) -> Known:
-    lo, hi = (scale.lo, scale.hi) if scale.table is None else (int(scale.table.min()), int(scale.table.max()))
-    return Known(Value((len(node.offset_O),), lo, hi), scale.step, scale.zero)
+def _known(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:
+    """What is known of every value: of sources, of what has a scale of its own, and of what has that of its input."""
+    known = {name: Known(source.value, source.step, source.zero, name) for name, source in sources.items()}
+    for node in nodes:
+        if node.kind in SAME:
+            known[node.output] = same.know(node, known[node.inputs[0]])
+            continue
+        scale = scales[node.output]
+        lo, hi = (scale.lo, scale.hi) if scale.table is None else (int(scale.table.min()), int(scale.table.max()))
+        known[node.output] = Known(Value(node.shape, lo, hi), scale.step, scale.zero, node.output)
+    return known
 
 
 def _lowered_top(
@@ -99,7 +109,12 @@ def _lowered_top(
 
 def _layer(node: Node, context: Context) -> Layer:
     try:
-        return FINISHES[type(node.activation)](node, RULES[node.kind](node, context), context.scales[node.output])
+        made = RULES[node.kind](node, context)
+        return (
+            made
+            if isinstance(made, Layer)
+            else FINISHES[type(node.activation)](node, made, context.scales[node.output])
+        )
     except LevshaError as error:
         raise LevshaError(f"lower: {node.name}{f' ({node.place})' if node.place else ''}: {error}") from None
 

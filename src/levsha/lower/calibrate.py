@@ -12,7 +12,7 @@ import torch
 from levsha.arith import INT16_MAX
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
-from levsha.lower.node import Clip, Function, Node, Trace
+from levsha.lower.node import SAME, Clip, Function, Node, Trace
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
@@ -121,52 +121,97 @@ def _mean_square_step(above_N: np.ndarray, largest: float, top: int) -> float:
     return float(steps[int(np.argmin(errors))])
 
 
-def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins) -> Scale:
-    """Return the scale of a node's value, chosen from what the float net did except for what is pinned. last: no node reads it."""
+def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins, never_negative: bool = False) -> Scale:
+    """Return the scale of a node's value, chosen from what the float net did except for what is pinned.
+
+    last: no node makes other integers of it. never_negative: that is known of the value, whatever its activation.
+    """
     zero, pinned = pins.zeros.get(node.output, 0.0), pins.steps.get(node.output)
     if isinstance(node.activation, Function):
-        return _table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE)
+        return _table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE, last)
     h = trace.h.double().numpy()
-    if node.kind == "affine" and pinned is None and not last:
-        return Scale(*mean_square_steps(h, BYTE_TOP), 0, BYTE_TOP)
-    step = _step_of(node, h, last, options) if pinned is None else pinned
-    lo, hi = pins.ranges.get(node.output, _range_of(node, step, last, options))
+    if node.kind == "affine" and node.activation is None and pinned is None and not last:
+        rows_NC = h if h.ndim == 2 else h.reshape(-1, h.shape[-1])[:: -(-h.size // LOOKED_AT)]
+        return Scale(*mean_square_steps(rows_NC, BYTE_TOP), 0, BYTE_TOP)
+    clip = (
+        node.activation if isinstance(node.activation, Clip) else Clip(0.0 if never_negative else -math.inf, math.inf)
+    )
+    step = _step_of(clip, h, last, options) if pinned is None else pinned
+    lo, hi = pins.ranges.get(node.output, _range_of(clip, step, last, options))
     return Scale(step, zero, lo, hi)
 
 
-def _step_of(node: Node, h: np.ndarray, last: bool, options: Options) -> float:
+def _step_of(clip: Clip, h: np.ndarray, last: bool, options: Options) -> float:
     if last:
         return min_max_step(h, LARGEST_LOGIT)
-    top = options.top if isinstance(node.activation, Clip) and node.activation.lo == 0 else SIGNED_TOP
+    top = options.top if clip.lo == 0 else SIGNED_TOP
     if options.percentile is None:
         return mean_square_step(h, top)
     return percentile_step(np.abs(h), options.percentile, top)
 
 
-def _range_of(node: Node, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:
+def _range_of(clip: Clip, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:
     """The integers that are needed, within those that there are."""
-    clip = node.activation if isinstance(node.activation, Clip) else Clip(-math.inf, math.inf)
     most = INT16_MAX if last else options.top if clip.lo == 0 else SIGNED_TOP
     least = np.min(step)
     lo, hi = (int(np.rint(np.clip(end / least, -most, most))) for end in (clip.lo, clip.hi))
     return lo, max(hi, lo + 1)
 
 
-def _table_scale(activation: Function, z: np.ndarray, percentile: float) -> Scale:
+def _table_scale(activation: Function, z: np.ndarray, percentile: float, last: bool) -> Scale:
     low, high = np.percentile(z, (100 - percentile, percentile)).tolist()
     width = max(SMALLEST_STEP, high - low) / (TABLE - 1)
     with torch.inference_mode():
         values = activation(low + width * torch.arange(TABLE, dtype=torch.float64)).numpy()
-    step = max(SMALLEST_STEP, float(np.abs(values).max())) / SIGNED_TOP
-    return Scale(step, 0.0, -SIGNED_TOP, SIGNED_TOP, np.rint(values / step).astype(np.int64), low, width)
+    most, least = (
+        (LARGEST_LOGIT, -LARGEST_LOGIT) if last else (BYTE_TOP, 0) if values.min() >= 0 else (SIGNED_TOP, -SIGNED_TOP)
+    )
+    step = max(SMALLEST_STEP, float(np.abs(values).max())) / most
+    return Scale(step, 0.0, least, most, np.rint(values / step).astype(np.int64), low, width)
 
 
 def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Options, pins: Pins) -> dict[str, Scale]:
-    """Return the scale of every node's value by name: pinned, or chosen from what the float net did (`run_float`); LevshaError where that is not finite."""
-    read = {name for node in nodes for name in node.inputs}
+    """Return the scale of every node's value by name: pinned, or chosen from what the float net did (`run_float`); LevshaError where that is not finite.
+
+    Nodes that make no integers of their own have none.
+    """
+    read, never_negative = _requantised(nodes), _never_negative(nodes)
     for node in nodes:
         if not len(traces[node.output].z) or not bool(traces[node.output].z.isfinite().all()):
             raise LevshaError(
                 f"lower: {node.name}: its values on the calibration data are missing or not finite; give finite data, at least one row."
             )
-    return {node.output: scale_of(node, traces[node.output], node.output not in read, options, pins) for node in nodes}
+    return {
+        node.output: scale_of(
+            node, traces[node.output], node.output not in read, options, pins, node.output in never_negative
+        )
+        for node in nodes
+        if node.kind not in SAME
+    }
+
+
+def _requantised(nodes: Sequence[Node]) -> set[str]:
+    """The values of which other integers are made; what only moves to an output stays as fine as it is."""
+    found: set[str] = set()
+    for node in reversed(nodes):
+        if node.kind not in (*SAME, "concat") or node.output in found:
+            found |= set(node.inputs)
+    return found
+
+
+def _never_negative(nodes: Sequence[Node]) -> set[str]:
+    """The values that are sums, means and products of what a clip keeps from being negative."""
+    found: set[str] = set()
+    for node in nodes:
+        inherits = node.kind in ("sum", "add", "multiply", "concat", *SAME) and all(
+            name in found for name in node.inputs
+        )
+        kept = (
+            inherits
+            and node.activation is None
+            and np.min(node.factor_O) >= 0 <= np.min(node.offset_O)
+            and min(node.factors, default=0) >= 0
+        )
+        if kept or (isinstance(node.activation, Clip) and node.activation.lo >= 0):
+            found.add(node.output)
+    return found

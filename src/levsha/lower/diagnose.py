@@ -55,7 +55,7 @@ def diagnose(
     drop, k, cause = found
     if drop < least:
         return None
-    if cause.name == "step" and isinstance(lowered.layers[k].scale.step, float):
+    if cause.name == "step" and isinstance(lowered.layers[k].own_scale.step, float):
         cause, drop = _step_or_range(lowered, k, known, metric, base, cause, drop)
     layer = lowered.layers[k]
     figures = cause.figures(layer, read_inputs(layer.node, known))
@@ -74,17 +74,18 @@ def run_integers(lowered: Lowered, x: Mapping[str, Tensor]) -> np.ndarray:
     for layer in lowered.layers:
         for op in layer.ops:
             known[op.name] = op.run(*(known[source] for source in op.inputs))
-    scale = lowered.layers[-1].scale
-    return known[lowered.nodes[-1].output] * scale.step + scale.zero
+    last = lowered.known[lowered.nodes[-1].output]
+    return known[last.name] * last.step + last.zero
 
 
 def _costs(
     lowered: Lowered, known: Mapping[str, Tensor], metric: Metric, base: float
 ) -> Iterator[tuple[float, int, Cause]]:
     """By how much each cause in each layer, alone, lowers the metric."""
-    for k in range(len(lowered.layers)):
+    for k, layer in enumerate(lowered.layers):
         for cause in CAUSES.values():
-            if cause.name != "range":
+            needs_sums = cause.name in ("weights", "multiplier")
+            if cause.name != "range" and layer.scale is not None and (layer.sums is not None or not needs_sums):
                 yield base - _with(lowered, k, cause, known, metric), k, cause
 
 

@@ -32,24 +32,53 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A value that layers read, as integers: what is proven of it, and what they stand for (real = zero + step * integer)."""
+    """A value that layers read, as integers: what is proven of it, and what they stand for (real = zero + step * integer).
+
+    step, zero: one for all, one a channel (the last axis), or one an element. name: of the integer value in the graph.
+    """
 
     value: Value
     step: float | np.ndarray = 1.0
     zero: float | np.ndarray = 0.0
+    name: str = ""
+
+    def spread(self, what: float | np.ndarray) -> np.ndarray:
+        """Return a step or zero for each element, in the value's shape."""
+        whole = np.asarray(what, np.float64)
+        return (
+            whole.reshape(self.value.shape)
+            if whole.size == self.value.size
+            else np.broadcast_to(whole, self.value.shape)
+        )
 
 
 def columns_of(node: Node, known: Mapping[str, Known]) -> tuple[float, np.ndarray | None]:
-    """Return the step of a layer's inputs, and where they have steps of their own each one's share (I,) of it: it goes into the weights."""
+    """Return the step of a layer's inputs, and where they have steps of their own each one's share of it, which goes into the weights:
+    (I,), or of a convolution in groups (O, I)."""
     steps = [known[name].step for name in node.inputs]
     first = steps[0]
     if all(isinstance(step, float | int) and step == first for step in steps):
         return float(first), None
-    step_I = np.concatenate(
-        [np.broadcast_to(step, known[name].value.shape) for step, name in zip(steps, node.inputs, strict=True)]
-    )
-    largest = float(step_I.max())
+    if node.kind == "conv":
+        step_I = taps_of(node, np.asarray(first))
+    else:
+        step_I = np.concatenate(
+            [known[name].spread(step).ravel() for step, name in zip(steps, node.inputs, strict=True)]
+        )
+    largest = float(np.abs(step_I).max())
     return largest, step_I / largest
+
+
+def taps_of(node: Node, numbers_C: np.ndarray) -> np.ndarray:
+    """Return numbers of a convolution's input channels as its weights meet them: (I,), or where it has groups (O, I)."""
+    window = node.window
+    assert window is not None and node.weight_OI is not None
+    taps, channels = window.kernel[0] * window.kernel[1], window.shape[2]
+    spread_C = np.broadcast_to(numbers_C, (channels,))
+    if window.groups == 1:
+        return np.tile(spread_C, taps)
+    by_group = np.tile(spread_C.reshape(window.groups, -1), (1, taps))
+    return np.repeat(by_group, len(node.weight_OI) // window.groups, 0)
 
 
 @torch.inference_mode()
@@ -70,7 +99,7 @@ def quantise_all(nodes: Sequence[Node], known: Mapping[str, Known], options: Opt
     for node in nodes:
         if node.name in pins.weights:
             made[node.name] = Weights(*pins.weights[node.name])
-        elif node.weight_OI is not None:
+        elif node.weight_OI is not None and node.kind in ("linear", "conv"):
             made[node.name] = quantise(node, options.format_of(node.name), columns_of(node, known)[1])
     return made
 
@@ -81,7 +110,9 @@ def reach(integers_OI: np.ndarray) -> int:
 
 
 def parts_of(node: Node, integers_OI: np.ndarray, known: Mapping[str, Known]) -> list[tuple[str, np.ndarray]]:
-    """Return the weights of each input of a layer, (O, its size), beside the input's name."""
+    """Return the weights of each input of a layer, (O, its size), beside the input's name; those of a convolution are not cut."""
+    if node.kind == "conv":
+        return [(node.inputs[0], integers_OI)]
     ends = np.cumsum([known[name].value.size for name in node.inputs])
     return list(zip(node.inputs, np.split(integers_OI, ends[:-1], axis=1), strict=True))
 

@@ -13,28 +13,28 @@ from levsha.ops.max_pool import MaxPool
 from levsha.ops.multiply import Multiply
 from levsha.ops.ngram_counts import NgramCounts
 from levsha.ops.requantize import Requantize
+from levsha.ops.scaled_add import ScaledAdd
 from levsha.ops.scan import Scan
 from levsha.ops.sum_pool import SumPool
 
-OPS: dict[str, type[Op]] = {
-    op.__name__: op
-    for op in (
-        NgramCounts,
-        Dense,
-        Conv,
-        MaxPool,
-        SumPool,
-        Add,
-        Requantize,
-        Argmax,
-        Lookup,
-        Concat,
-        Multiply,
-        Gather,
-        Embed,
-        Scan,
-    )
-}
+_ALL: tuple[type[Op], ...] = (
+    NgramCounts,
+    Dense,
+    Conv,
+    Add,
+    ScaledAdd,
+    Multiply,
+    Requantize,
+    Argmax,
+    Lookup,
+    MaxPool,
+    SumPool,
+    Concat,
+    Gather,
+    Embed,
+    Scan,
+)
+OPS: dict[str, type[Op]] = {op.__name__: op for op in _ALL}
 
 __all__ = [
     "OPS",
@@ -50,6 +50,7 @@ __all__ = [
     "Multiply",
     "NgramCounts",
     "Requantize",
+    "ScaledAdd",
     "Scan",
     "SumPool",
 ]

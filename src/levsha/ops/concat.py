@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
-from levsha.builder import OnnxBuilder, held
+from levsha.builder import OnnxBuilder, held, reshaped
 from levsha.errors import LevshaError
 from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(Op):
-    """The channels of the first input, then those of the second, and so on; every other axis is the same in all."""
+    """The channels of the first input, then those of the second, and so on; every other axis is the same in all.
+
+    leading: the output's axes before the last, as which every input is read whatever its shape; None: those that they have.
+    """
+
+    later: ClassVar[dict[str, Any]] = {"leading": None}
+    leading: tuple[int, ...] | None = None
+
+    def _read(self, x: Value) -> Value:
+        if self.leading is None:
+            return x
+        rows = math.prod(self.leading)
+        if x.size % rows:
+            raise LevshaError(f"{x.shape} has {x.size} elements; they are to be read as {rows} rows.")
+        shape = (*self.leading, x.size // rows)
+        same = x.ranges is None or x.shape[-1] == shape[-1]
+        return replace(x, shape=shape) if same else replace(x, shape=shape, ranges=None)
 
     def infer(self, *x: Value) -> Value:
         """Keep each channel's own range where they differ, and the total where all inputs have one."""
+        x = tuple(map(self._read, x))
         leading = {value.shape[:-1] for value in x}
         if len(leading) != 1:
             shapes = ", ".join(str(value.shape) for value in x)
@@ -33,14 +52,16 @@ class Concat(Op):
         return Value.of_ends(shape, lows, highs, sum(totals) if len(totals) == len(x) else None)
 
     def run(self, *x: np.ndarray) -> np.ndarray:
-        return np.concatenate(x, -1)
+        return np.concatenate(
+            x if self.leading is None else [part.reshape(len(part), *self.leading, -1) for part in x], -1
+        )
 
     def code(self, out: Value, *x: Value) -> Code:
         """One loop for each input; around them one over the rows, where there are several."""
         y, index, t = c_name(self.name), c_index(out.size), out.c_type
         rows, width = out.size // out.shape[-1], out.shape[-1]
         lines, start = [], 0
-        for name, value in zip(self.inputs, x, strict=True):
+        for name, value in zip(self.inputs, map(self._read, x), strict=True):
             channels = value.shape[-1]
             to, at = (f"r * {width} + {start} + i", f"r * {channels} + i") if rows > 1 else (f"{start} + i", "i")
             lines.append(
@@ -53,7 +74,10 @@ class Concat(Op):
         return Code(f"for ({index} r = 0; r < {rows}; ++r) {{\n    {inner}\n}}")
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
-        return builder.node("Concat", [builder.read(name, held(out)) for name in self.inputs], axis=-1)
+        parts = [builder.read(name, held(out)) for name in self.inputs]
+        if self.leading is not None:
+            parts = [reshaped(builder, part, self._read(value).shape) for part, value in zip(parts, x, strict=True)]
+        return builder.node("Concat", parts, axis=-1)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
@@ -66,6 +90,9 @@ class Concat(Op):
         ):
             inputs = {f"x{k}": value for k, value in enumerate(values)}
             yield Graph(inputs, (cls(name="y", inputs=tuple(inputs)),))
+        maps = {"a": Value((2, 2, 3), 0, 255), "b": Value((5, 3), -3, 3), "c": Value((6,), 0, 9)}
+        for leading in ((), (3,)):  # along the first axis, and read as rows
+            yield Graph(maps, (cls(name="y", inputs=tuple(maps), leading=leading),))
 
 
 def _plain(index: str) -> str:

@@ -12,7 +12,7 @@ from levsha.builder import OnnxBuilder, flat, held, reshaped
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 from levsha.ops.dense import ARRAY_BYTES
-from levsha.ops.nest import c_nest, find_nest, find_runs
+from levsha.ops.nest import Nest, c_nest, find_nest, find_runs
 from levsha.ops.requantize import Requantize
 
 LOOP_BYTES = 24  # of program memory, about, that a loop takes: where a table of indices takes less, it is the table
@@ -79,7 +79,7 @@ class Gather(Op):
         if runs is None:
             return self._by_table(out, x[0], index)
         fill = [f"for ({index} i = 0; i < {out.size}; ++i) {y}[i] = ({t})({self.fill});"]
-        copies = [c_nest(run, ("i", "j"), f"{y}[i] = ({t}){source}[j];", index) for run in runs]
+        copies = [_copy(run, y, f"({t}){source}", index) for run in runs]
         if out.size == x[0].size and t == x[0].c_type and np.array_equal(at, flat):
             copies = [f"if ({y} != {source})   /* where it is not in its place already */\n{copies[0]}"]
         return Code("\n".join((fill if len(at) < out.size else []) + copies))
@@ -142,3 +142,11 @@ class Gather(Op):
             name="z", inputs=("x",), multiplier_O=np.array([1]), bias_O=np.array([0]), bias_shift=0, shift=1, rounding=0, lo=-99, hi=99
         )  # fmt: skip
         yield Graph({"x": words}, (clip, cls(name="y", inputs=("z",), index=image[:, 1:, ::2])))
+
+
+def _copy(run: Nest, y: str, source: str, index: str) -> str:
+    """What lies together on both sides takes a plain loop."""
+    if [step for _, step in run.loops] != [(1, 1)]:
+        return c_nest(run, ("i", "j"), f"{y}[i] = {source}[j];", index)
+    to, at = (f"{start} + i" if start else "i" for start in run.first)
+    return f"for ({index} i = 0; i < {run.loops[0][0]}; ++i) {y}[{to}] = {source}[{at}];"

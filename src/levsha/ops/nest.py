@@ -56,15 +56,18 @@ def find_runs(points_ND: np.ndarray, most: int) -> list[Nest] | None:
     >>> find_runs(np.array([[3], [4], [5], [9], [7]]), 2)
     [Nest(first=(3,), loops=((3, (1,)),)), Nest(first=(9,), loops=((2, (-2,)),))]
     """
+    steps = np.diff(points_ND, axis=0)
+    changes = np.flatnonzero((steps[1:] != steps[:-1]).any(1)) + 1
     found: list[Nest] = []
-    while len(points_ND):
+    start = 0
+    while start < len(points_ND):
         if len(found) == most:
             return None
-        run = _run(points_ND)
-        nest = find_nest(points_ND[:run])
-        assert nest is not None, "a run is a loop"
-        found.append(nest)
-        points_ND = points_ND[run:]
+        at = np.searchsorted(changes, start, side="right")
+        end = int(changes[at]) if at < len(changes) else len(points_ND) - 1
+        loops = ((end - start + 1, tuple(steps[start].tolist())),) if end > start else ()
+        found.append(Nest(tuple(points_ND[start].tolist()), loops))
+        start = end + 1
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half, rescale
-from levsha.builder import OnnxBuilder, combine, fits_int32
+from levsha.builder import OnnxBuilder, combine, shift_right
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_long, c_name
 
@@ -156,34 +156,15 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
 """
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
-        """Divide by a power of two, because shifts take no sign; what is not clipped anyway is moved above 0 before, because a division rounds towards it."""
         m, b, widths = (_spread(array, x[0].shape) for array in (self.multiplier_O, self.bias_O, self._widths))
-        source, low, high = self._onnx_pre_shifted(builder, x[0])
-        low, high = np.minimum(low * m, high * m), np.maximum(low * m, high * m)
-        added, depth = ((b << self.bias_shift) + self.rounding) << widths, self.shift + widths
-        first, last = (low + added) >> depth, (high + added) >> depth
-        least = np.maximum(first, self.lo)
-        added = added - (least << depth)
-        kind = "int32" if fits_int32(low, high, added, low + added, high + added) else "int64"
-        y = builder.cast(source, kind)
-        for operator, array in (("Mul", m), ("Add", added), ("Div", np.int64(1) << depth), ("Add", least)):
-            y = combine(builder, operator, y, array)
-        ends = (max(self.lo, -INT32_MAX - 1), min(self.hi, INT32_MAX))
-        if (first < self.lo).any() or (last > self.hi).any():
-            y = builder.node("Clip", [y, *(builder.constant(end, kind) for end in ends)])
-        return y
-
-    def _onnx_pre_shifted(self, builder: OnnxBuilder, x: Value) -> tuple[str, np.ndarray, np.ndarray]:
-        """Return the sums after pre_shift, and the ends of each channel's range."""
-        source, pre = self.inputs[0], self.pre_shift
-        if not pre:
-            return builder.read(source, "int32"), x.lows, x.highs
-        least = np.array(x.lo + half(pre)) >> pre
-        added = half(pre) - (least << pre)
-        y = builder.read(source, "int32" if fits_int32(added, x.lo + added, x.hi + added) else "int64")
-        for operator, array in (("Add", added), ("Div", np.array(1 << pre)), ("Add", least)):
-            y = combine(builder, operator, y, array)
-        return builder.cast(y, "int32"), (x.lows + half(pre)) >> pre, (x.highs + half(pre)) >> pre
+        y, low, high = builder.read(self.inputs[0], "int32"), x[0].lows, x[0].highs
+        if self.pre_shift:
+            to_nearest = np.array(half(self.pre_shift))
+            y = builder.cast(shift_right(builder, y, (low, high), to_nearest, np.array(self.pre_shift)), "int32")
+            low, high = (low + to_nearest) >> self.pre_shift, (high + to_nearest) >> self.pre_shift
+        ends = np.minimum(low * m, high * m), np.maximum(low * m, high * m)
+        added = ((b << self.bias_shift) + self.rounding) << widths
+        return shift_right(builder, combine(builder, "Mul", y, m), ends, added, self.shift + widths, self.lo, self.hi)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

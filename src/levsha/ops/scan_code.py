@@ -25,7 +25,7 @@ def scan_code(
     starts: every state's integers before the first row, by the input of the body. last: whether y is the last state alone.
     """
     inner = _renamed(body, f"{name}_step_")
-    codes = [op.code(inner.values[op.name], *(inner.values[source] for source in op.inputs)) for op in inner.ops]
+    codes = [op.code(inner.values[op.name], *(inner.values[value] for value in op.inputs)) for op in inner.ops]
     constants, functions = {}, {}
     for code in codes:
         constants |= code.constants
@@ -36,11 +36,12 @@ def scan_code(
         fills.append(line)
         constants |= constant
     *states, row = inner.inputs
-    copied = inner.inputs[row].c_place != x.c_place
+    read = any(row in op.inputs for op in inner.ops)
+    copied = read and inner.inputs[row].c_place != x.c_place
     offset, size = _plan(inner, [*states, row] if copied else states)
     head = [f"union {{ uint8_t bytes[{size}]; int32_t alignment; }} scan_memory;"]
     head += [_place(place, inner.values[place], at) for place, at in offset.items()]
-    turn = [_row(row, inner.inputs[row], copied, x), *(code.call for code in codes), *_next(inner, last, out)]
+    turn = [_row(row, inner.inputs[row], copied, x, read), *(code.call for code in codes), *_next(inner, last, out)]
     end = _copy("scan_y", out.c_type, c_name(states[0]), out.size) if last else ""
     loop = f"for ({c_index(x.shape[0])} scan_t = 0; scan_t < {x.shape[0]}; ++scan_t) {{\n{indent(chr(10).join(turn), '    ')}\n}}"
     lines = "\n".join(line for line in (*head, *fills, loop, end) if line)
@@ -78,7 +79,9 @@ def _place(name: str, value: Value, offset: int) -> str:
     return f"{value.c_place} *const {c_name(name)} = ({value.c_place} *)(void *)(scan_memory.bytes + {offset});"
 
 
-def _row(name: str, value: Value, copied: bool, x: Value) -> str:
+def _row(name: str, value: Value, copied: bool, x: Value, read: bool) -> str:
+    if not read:
+        return "(void)scan_x;"
     if not copied:
         return f"const {x.c_place} *const {c_name(name)} = scan_x;\nscan_x += {value.size};"
     head = f"for ({c_index(value.size)} i = 0; i < {value.size}; ++i)"

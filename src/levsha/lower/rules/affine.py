@@ -14,6 +14,10 @@ def lower(node: Node, context: Context) -> Sums:
     """Return the input itself as what is requantised; each element has a step, a zero and a reach of its own."""
     (source,) = node.inputs
     known = context.known[source]
-    reach_O = np.broadcast_to(np.maximum(-known.value.lows, known.value.highs), known.value.shape)
-    factor_O, offset_O = node.factor_O * known.step, node.offset_O + node.factor_O * known.zero
-    return Sums((), source, factor_O, offset_O, reach_O, reach_O, most_error=MOST_ERROR)
+    ends = np.maximum(-known.value.lows, known.value.highs)
+    factor_O, offset_O = (
+        np.atleast_1d(part) for part in (node.factor_O * known.step, node.offset_O + node.factor_O * known.zero)
+    )
+    width = max(factor_O.size, offset_O.size, ends.size)
+    factor_O, offset_O, reach_O = (np.broadcast_to(part.ravel(), (width,)) for part in (factor_O, offset_O, ends))
+    return Sums((), known.name, factor_O, offset_O, reach_O, reach_O, most_error=MOST_ERROR)

@@ -50,19 +50,28 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A node in integers: its ops, what it requantises, how, and what its output's integers stand for."""
+    """A node in integers: its ops, what it requantises, how, and what its output's integers stand for.
+
+    sums, integer: None where nothing is requantised, or by the op itself. scale: None where the integers are those of the input.
+    """
 
     node: Node
     ops: tuple[Op, ...]
-    sums: Sums
-    integer: IntegerLayer
-    scale: Scale
+    sums: Sums | None
+    integer: IntegerLayer | None
+    scale: Scale | None
+
+    @property
+    def own_scale(self) -> Scale:
+        """The scale; of a layer that has one."""
+        assert self.scale is not None
+        return self.scale
 
     @property
     def findings(self) -> tuple[str, ...]:
         """What rounding lost, a sentence each, which names the layer."""
-        return tuple(f"{self.node.name}: {finding}" for finding in self.integer.findings)
+        return tuple(f"{self.node.name}: {finding}" for finding in (self.integer.findings if self.integer else ()))
 
 
-Rule = Callable[[Node, Context], Sums]
+Rule = Callable[[Node, Context], Sums | Layer]
 Finish = Callable[[Node, Sums, Scale], Layer]

@@ -20,7 +20,7 @@ def lower(node: Node, context: Context) -> Sums:
     ops: list[Op] = [
         Dense(
             name=name,
-            inputs=(source,),
+            inputs=(known[source].name,),
             weight_OI=part_OI,
             format=options.format_of(node.name),
             sum_bits=options.sum_bits,
@@ -44,7 +44,8 @@ def lower(node: Node, context: Context) -> Sums:
 
 def _bounds(weight_OI: np.ndarray, x: Value) -> tuple[np.ndarray, np.ndarray]:
     """The least and the largest sum of each output, as Dense proves them for all."""
-    ends = np.stack([weight_OI * x.lows, weight_OI * x.highs])
+    lows, highs = (np.broadcast_to(end, x.shape).ravel() for end in (x.lows, x.highs))
+    ends = np.stack([weight_OI * lows, weight_OI * highs])
     hi_O, lo_O = np.maximum(ends.max(0), 0).sum(1), np.minimum(ends.min(0), 0).sum(1)
     if x.total is not None:
         most_O = np.abs(weight_OI).max(1) * x.total
@@ -58,5 +59,5 @@ def _from_zeros(node: Node, context: Context) -> np.ndarray | float:
     if not any(np.any(k.zero) for k in known):
         return 0.0
     assert node.weight_OI is not None
-    zero_I = np.concatenate([np.broadcast_to(k.zero, k.value.shape) for k in known])
+    zero_I = np.concatenate([k.spread(k.zero).ravel() for k in known])
     return node.factor_O * (node.weight_OI.detach().double().numpy() @ zero_I)

@@ -39,7 +39,7 @@ def lower_net(model: nn.Sequential, prepared: Prepared) -> tuple[Lowered, Meanin
     meant = {"readings": quantities}
     if result:
         return lowered, Meaning(table.about, meant | {"result": result})
-    step = lowered.layers[-1].integer.step
+    step = float(lowered.known["logits"].step)
     logits = tuple(Quantity(name, "", step) for name in table.outputs)
     return lowered, Meaning(table.about, meant | {"logits": logits}, {"class": tuple(table.outputs)})
 

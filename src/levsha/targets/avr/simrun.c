@@ -35,7 +35,7 @@ static uint8_t *vectors;
 static unsigned long vector_count, vector_now, vector_bytes;
 static uint64_t stage_started[MOST_AREAS], stage_cycles[MOST_AREAS];
 static const char *wake = "go";
-static char line[4096];
+static char line[16384];   /* holds as many numbers as fit the SRAM */
 static size_t line_length, line_sent;
 static uint64_t next_byte_at;
 static int finished, xon = 1;

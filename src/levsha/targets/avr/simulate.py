@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from levsha.errors import LevshaError
+from levsha.files import cache_folder
 from levsha.targets.base import call
 from levsha.targets.firmware import Answer, Conversation
 from levsha.targets.texts import mark_header
@@ -74,8 +75,7 @@ def runner() -> Path:
     Where that folder cannot be written, it is compiled anew for this process.
     """
     source = files("levsha.targets.avr").joinpath("simrun.c").read_text()
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache_home / "levsha" / f"simrun-{hashlib.sha256((source + mark_header()).encode()).hexdigest()[:12]}"
+    path = cache_folder() / f"simrun-{hashlib.sha256((source + mark_header()).encode()).hexdigest()[:12]}"
     if path.exists():
         return path
     try:

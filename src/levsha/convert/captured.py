@@ -1,0 +1,173 @@
+"""A user's model, opened, proved and folded: what every format of its integers starts from.  Legend: N examples, O outputs."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from levsha.applications import Vector
+from levsha.capture.call import Program, run_calls
+from levsha.capture.fold import INPUT, Folded, fold
+from levsha.convert.inputs import Inputs, inputs_of
+from levsha.errors import LevshaError
+from levsha.formats import Format
+from levsha.ir import Op
+from levsha.lower import Lowered, Options, lower, run_float
+from levsha.meaning import Layout, Meaning, Quantity
+from levsha.ops import Argmax
+from levsha.run import Net
+
+ELEMENTS = 1 << 24  # of all values of a chunk of rows, at most
+MOST_DIFFERENCE = 1e-3  # of the outputs' size, between a model and what was read of it
+CALIBRATION_ROWS = 2000
+CLASS = "class"
+
+Reference = Callable[[np.ndarray], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model of any kind. program: what was read of it. reference: what it says to real inputs (N, *shape), each output (N, ...), by
+    whatever runs it: torch itself, or ONNX Runtime on the original file."""
+
+    program: Program
+    reference: Reference
+    title: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its input, without the batch."""
+        return next(iter(self.program.inputs.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A model ready to be lowered. difference: the largest between the model and what was read of it. inputs: how real inputs become
+    integers."""
+
+    opened: Opened
+    folded: Folded
+    inputs: Inputs
+    difference: float
+    calibration: Tensor
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was left out, and how the input goes in, a sentence each."""
+        return (*self.folded.notes, f"The input goes in as {self.inputs.note}.")
+
+    def float_outputs(self, x: np.ndarray) -> np.ndarray:
+        """Return the outputs (N, O) of the float net, with what folding left out left out, one behind the other."""
+        return np.concatenate([out.reshape(len(x), -1) for out in run_rows(self._float, x, self._size)], 1)
+
+    @property
+    def _size(self) -> int:
+        return sum(int(np.prod(node.shape)) for node in self.folded.nodes)
+
+    def _float(self, x: np.ndarray) -> list[np.ndarray]:
+        traces = run_float(self.folded.nodes, {INPUT: self.folded.laid(as_tensor(x))})
+        return [traces[name].h.double().numpy() for name in self.folded.outputs]
+
+    def lower(self, options: Options, classes: Sequence[str] | None = None) -> Lowered:
+        """Return the integers. classes: names, where the number of a class is the first output; its name is the number where they are none."""
+        then: list[Op] = []
+        outputs = tuple(self.folded.outputs)
+        if classes is not None or self.folded.argmax:
+            then, outputs = [Argmax(name=CLASS, inputs=(outputs[0],))], (CLASS, *outputs)
+        source = {INPUT: self.inputs.source}
+        return lower(
+            self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, None, then, outputs
+        )
+
+
+def capture_all(
+    opened: Opened,
+    x: np.ndarray,
+    calibration: np.ndarray,
+    names: Sequence[str],
+    units: Sequence[str],
+    keep_sigmoid: bool,
+) -> Captured:
+    """Return an opened model, proved on the rows x and ready to be lowered; LevshaError where x does not fit it, or it was not read right."""
+    if x.shape[1:] != opened.shape:
+        raise LevshaError(
+            f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. Reshape the data, axes as in the model."
+        )
+    difference = prove(opened, x)
+    folded = fold(opened.program, keep_sigmoid)
+    inputs = inputs_of(calibration, folded, names, units)
+    return Captured(opened, folded, inputs, difference, as_tensor(calibration))
+
+
+def prove(opened: Opened, x: np.ndarray) -> float:
+    """Return the largest difference between a model and what was read of it; LevshaError where that is more than rounding."""
+    program = opened.program
+    size = sum(int(np.prod(call.shape)) for call in program.calls)
+
+    def read(part: np.ndarray) -> list[np.ndarray]:
+        known = run_calls(program, {next(iter(program.inputs)): as_tensor(part)})
+        return [known[name].numpy() for name in program.outputs]
+
+    want, got = run_rows(opened.reference, x, size), run_rows(read, x, size)
+    differences = [float(np.abs(a.reshape(b.shape) - b).max(initial=0.0)) for a, b in zip(got, want, strict=True)]
+    bad = [
+        d
+        for d, b in zip(differences, want, strict=True)
+        if not d <= MOST_DIFFERENCE * max(1.0, float(np.abs(b).max(initial=0.0)))
+    ]
+    if bad or not all(np.isfinite(b).all() for b in want):
+        if not all(np.isfinite(b).all() for b in want):
+            raise LevshaError(
+                f"{opened.title}: its outputs are not finite on this data; look for NaN in its weights, or for inputs far too large."
+            )
+        raise LevshaError(
+            f"{opened.title}: was not read right: its outputs differ by {max(bad):.3g}. This is a fault of Levsha; please report it."
+        )
+    return max(differences)
+
+
+def run_rows(function: Reference, x: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return the outputs of all rows, computed in chunks; size: elements of all values of one row."""
+    rows = max(1, ELEMENTS // max(1, size))
+    parts = [function(x[start : start + rows]) for start in range(0, len(x), rows)]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def as_tensor(x: np.ndarray) -> Tensor:
+    """Return inputs as a model takes them: float32."""
+    return torch.from_numpy(np.ascontiguousarray(x, np.float32))
+
+
+def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None = None) -> Net:
+    """Return the net with what its integers mean."""
+    layouts, quantities = {INPUT: captured.inputs.layout}, {INPUT: captured.inputs.quantities}
+    for name, shape in captured.folded.outputs.items():
+        known = lowered.known[name]
+        step, zero = np.ravel(known.step), np.ravel(known.zero)
+        count = max(len(step), len(zero))
+        both = zip(np.broadcast_to(step, count).tolist(), np.broadcast_to(zero, count).tolist(), strict=True)
+        quantities[name] = tuple(
+            Quantity(name if count == 1 else f"{name} {k}", "", s, z) for k, (s, z) in enumerate(both)
+        )
+        layouts[name] = Layout(shape, tuple(range(len(shape))))
+    meant = {CLASS: tuple(classes)} if classes else {}
+    meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, {}, layouts)
+    return Net(lowered.graph, meaning, Vector(meaning), captured.opened.title)
+
+
+def formats_of(nodes: Sequence[str], layers: Mapping[str, Format]) -> dict[str, Format]:
+    """Return the format of each named layer; LevshaError names the nearest where there is none."""
+    found: dict[str, Format] = {}
+    for pattern, weights in layers.items():
+        hit = fnmatch.filter(nodes, pattern.replace(".", "_"))
+        if not hit:
+            near = difflib.get_close_matches(pattern, nodes, 3, 0.3) or nodes[:5]
+            raise LevshaError(f"layer {pattern!r}: there is none; the nearest are {', '.join(near)}.")
+        found |= dict.fromkeys(hit, weights)
+    return found

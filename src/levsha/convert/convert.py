@@ -1,0 +1,117 @@
+"""levsha.convert: from a float model and data to exact integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from levsha.convert.captured import CALIBRATION_ROWS, Captured, capture_all, formats_of, net_of
+from levsha.convert.measure import goal_of, measure
+from levsha.convert.opening import open_model
+from levsha.errors import LevshaError
+from levsha.formats import FORMATS, find_format
+from levsha.interpret import interpret
+from levsha.lower import Lowered, Options
+from levsha.run import Net
+
+
+def convert(
+    model: nn.Module | Path | str,
+    x: np.ndarray,
+    y: np.ndarray | None = None,
+    weights: str = "int8",
+    *,
+    layers: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
+    state: Path | str | None = None,
+    test: tuple[np.ndarray, np.ndarray | None] | None = None,
+    keep_sigmoid: bool = False,
+    calibration_rows: int = CALIBRATION_ROWS,
+    seed: int = 0,
+) -> Net:
+    """Return a model as an integer net, calibrated on part of the data and measured on the rest.
+
+    model: an nn.Module; a path of .onnx or .pt2; or "my_net.py:Net". x: inputs (N, *shape) as the model takes them, bytes or real numbers.
+    y: whole numbers (N,) are classes, real numbers (N, O) are to be predicted; without it the net is measured against the float model.
+    weights: the format, `levsha formats` lists them; layers: formats of single layers, by a pattern of their names. classes: names of the
+    classes, in which case their number is the first output. test: (x, y) to measure on instead of part of the data. keep_sigmoid: make a table
+    of a sigmoid at the end; it is left out otherwise, as a softmax is. What was measured, left out and lost is in `net.about`.
+    LevshaError names everything in a model that has no integer form, and says what is wrong with data that does not fit it.
+    """
+    x, y = check_rows(x, "x"), None if y is None else np.asarray(y)
+    check_length(x, y, "y")
+    chosen, rest = split_rows(len(x), calibration_rows, seed, test is not None)
+    opened = open_model(model, x, None if state is None else Path(state))
+    tested = (x[rest], None if y is None else y[rest]) if test is None else (check_rows(test[0], "test"), test[1])
+    captured = capture_all(opened, x, x[chosen], (), (), keep_sigmoid)
+    lowered = lower_as(captured, weights, layers or {}, classes)
+    net = net_of(captured, lowered, classes)
+    return replace(net, about=about(captured, lowered, net, *tested))
+
+
+def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classes: Sequence[str] | None) -> Lowered:
+    """Return a captured model as integers; weights, layers: names of formats."""
+    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv")]
+    own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
+    return captured.lower(Options(format=find_format(weights), formats=own), classes)
+
+
+def check_rows(x: Any, what: str) -> np.ndarray:
+    """Return data as an array; LevshaError where there is no row, or a number is not finite."""
+    found = np.asarray(x)
+    if found.dtype == object or found.dtype.kind not in "uifb" or found.ndim < 2 or not len(found):
+        raise LevshaError(
+            f"{what}: is {found.dtype} of shape {found.shape}; numbers of shape (rows, ...) are needed, at least one row."
+        )
+    bad = ~np.isfinite(found.reshape(len(found), -1)).all(1) if found.dtype.kind == "f" else np.zeros(0, bool)
+    if bad.any():
+        raise LevshaError(
+            f"{what}: {int(bad.sum())} of {len(found)} rows hold NaN or infinity, the first is row {int(bad.argmax())}; leave them out."
+        )
+    return found
+
+
+def check_length(x: np.ndarray, y: np.ndarray | None, what: str) -> None:
+    """Raise LevshaError where there is not one answer for each row."""
+    if y is not None and len(y) != len(x):
+        raise LevshaError(f"{what}: has {len(y)} rows, x has {len(x)}; one for each is needed.")
+
+
+def split_rows(count: int, most: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that calibrate, at most `most`, and those that measure: other ones, where there are two and no test data is given."""
+    order = np.random.default_rng([9000, seed]).permutation(count)
+    if test_given:
+        return np.sort(order[:most]), order[:0]
+    cut = max(1, min(most, count // 2))
+    return np.sort(order[:cut]), np.sort(order[cut:]) if count > 1 else order
+
+
+def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
+    """Return what was measured, left out and lost: JSON."""
+    float_NO = captured.float_outputs(x)
+    goal = goal_of(y, float_NO, captured.opened.title)
+    return {
+        "import_difference": captured.difference,
+        "notices": list(captured.notices),
+        "findings": list(lowered.findings),
+        "rows": {"calibrated": len(captured.calibration), "measured": len(x)},
+        "against": "the float model" if goal.of_float else "y",
+        "float": measure(float_NO, goal, float_NO),
+        "integer": measure(real_outputs(captured, net, x), goal, float_NO),
+    }
+
+
+def real_outputs(captured: Captured, net: Net, x: np.ndarray) -> np.ndarray:
+    """Return the integer net's outputs (N, O) in real numbers, one behind the other."""
+    found = interpret(net.graph, {"input": captured.inputs.integers(x)})
+    return np.concatenate(
+        [net.meaning.to_real(name, found[name]).reshape(len(x), -1) for name in captured.folded.outputs], 1
+    )
+
+
+assert FORMATS

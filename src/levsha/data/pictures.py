@@ -1,0 +1,129 @@
+"""Folders of PNG and JPEG images as samples: a folder a class, or images alone.  Legend: N images, C channels, H rows, W columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from levsha.data.sample_set import Samples, name_classes
+from levsha.errors import LevshaError, check_range
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+LARGEST_SIZE = 4096  # pixels a side
+DEEP = ("I", "F")  # how pillow calls images of more than 8 bits a channel, or how that begins
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What lies in a folder, sorted by name; hidden files are not looked at."""
+
+    path: Path
+    images: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    others: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> Folder:
+        """Return what lies in a folder; LevshaError where it cannot be read."""
+        try:
+            found = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        except OSError as error:
+            raise LevshaError(f"{path}: cannot be read ({error.strerror}); give a folder of images.") from None
+        folders = tuple(entry for entry in found if entry.is_dir())
+        images = tuple(entry for entry in found if entry not in folders and entry.suffix.lower() in SUFFIXES)
+        return cls(path, images, folders, tuple(entry for entry in found if entry not in (*folders, *images)))
+
+
+def read_pictures(path: Path, size: int | None = None) -> Samples:
+    """Return a folder's images as uint8 (N, C, H, W), grey C = 1, else red, green, blue; their class is the folder they lie in.
+
+    Images that lie in the folder itself have no class. size: every image becomes size x size pixels, bilinear; without it all
+    must be of one size. LevshaError for a folder of something else, images of different sizes, and one that cannot be read.
+    """
+    if size is not None:
+        check_range("size", size, 1, LARGEST_SIZE)
+    top = Folder.of(path)
+    classes = [Folder.of(folder) for folder in top.folders]
+    _check_layout(top, classes)
+    notices: list[str] = []
+    images = [image for folder in classes or [top] for image in folder.images]
+    x = _read_all(images, size, notices)
+    y, names = None, ()
+    if classes:
+        y, names = name_classes([image.parent.name for image in images], str(path), notices)
+    others = [*top.others, *(other for folder in classes for other in (*folder.others, *folder.folders))]
+    if others:
+        notices.append(f"Left out, no PNG or JPEG images: {len(others)}, the first {others[0].relative_to(path)}.")
+    kinds = f"in {len(names)} classes" if names else "without classes"
+    notices.insert(
+        0,
+        f"{path.name}: {len(x)} images of {x.shape[3]} x {x.shape[2]}, {'grey' if x.shape[1] == 1 else 'RGB'}, {kinds}.",
+    )
+    return Samples(x, y, classes=names, notices=tuple(notices), about=f"The folder {path.name}: {len(x)} images.")
+
+
+def _check_layout(top: Folder, classes: Sequence[Folder]) -> None:
+    """Raise LevshaError where a folder is neither one of images nor one of class folders."""
+    where, wanted = top.path, "wanted are PNG or JPEG images, or a folder of them for each class, or IDX files"
+    if not top.images and not any(folder.images for folder in classes):
+        deeper = [folder.path.name for folder in classes if any(Folder.of(inner).images for inner in folder.folders)]
+        hint = f"; give {' or '.join(str(where / name) for name in deeper[:3])}" if deeper else ""
+        names = [entry.path.name + "/" for entry in classes] + [entry.name for entry in top.others]
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        found = f"holds {', '.join(names[:SHOWN])}{more}" if names else "is an empty folder"
+        raise LevshaError(f"{where}: {found}; {wanted}{hint}.")
+    if top.images and classes:
+        found = f"holds images ({top.images[0].name}) beside folders ({top.folders[0].name})"
+        raise LevshaError(f"{where}: {found}; put every image into the folder of its class, or move the folders away.")
+    for folder in classes:
+        if not folder.images:
+            raise LevshaError(f"{folder.path}: holds no PNG or JPEG image; add some, or remove this class.")
+
+
+def _read_all(paths: Sequence[Path], size: int | None, notices: list[str]) -> np.ndarray:
+    """Return images as (N, C, H, W): grey where all are."""
+    arrays, resized, transparent = [], 0, 0
+    for path in paths:
+        array, was, alpha = _read_image(path, size)
+        resized += was != array.shape[:2]
+        transparent += alpha
+        if arrays and array.shape[:2] != arrays[0].shape[:2]:
+            (h, w), (first_h, first_w) = array.shape[:2], arrays[0].shape[:2]
+            raise LevshaError(
+                f"{path}: is {w} x {h} pixels, {paths[0]} is {first_w} x {first_h}; make them alike, or resize all: --size {min(h, w)}."
+            )
+        arrays.append(array)
+    grey = sum(array.shape[2] == 1 for array in arrays)
+    if 0 < grey < len(arrays):
+        notices.append(f"Grey images among coloured ones were read as RGB: {grey}.")
+        arrays = [np.broadcast_to(array, (*array.shape[:2], 3)) for array in arrays]
+    if resized:
+        notices.append(f"Resized to {size} x {size} pixels: {resized} of {len(arrays)} images.")
+    if transparent:
+        notices.append(f"Transparency was left out: {transparent} images.")
+    return np.ascontiguousarray(np.stack(arrays).transpose(0, 3, 1, 2))
+
+
+def _read_image(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int], bool]:
+    """Return an image as uint8 (H, W, C), the rows and columns it had, and whether it had transparency."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            image.load()
+            mode, rows, columns = image.mode, image.height, image.width
+            alpha = mode in ("LA", "RGBA", "PA") or "transparency" in image.info
+            plain = image if mode.startswith(DEEP) else image.convert("L" if mode in ("1", "L", "LA") else "RGB")
+            if size is not None and plain.size != (size, size):
+                plain = plain.resize((size, size), Image.Resampling.BILINEAR)
+            pixels = np.array(plain)
+    except Exception as error:  # pillow's decoders raise anything for damaged bytes
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
+        raise LevshaError(f"{path}: is no sound PNG or JPEG image ({reason}); mend or remove it.") from None
+    if mode.startswith(DEEP):
+        raise LevshaError(f"{path}: has more than 8 bits a channel ({mode}); save it with 8.")
+    return pixels.reshape(*pixels.shape[:2], -1), (rows, columns), alpha

@@ -1,0 +1,42 @@
+"""The sum of each window, from which a mean is requantised; legend: C channels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from levsha.ir import Value
+from levsha.lower.node import Node
+from levsha.lower.rules.base import Context, Sums
+from levsha.ops import SumPool
+
+
+def lower(node: Node, context: Context) -> Sums:
+    """Return a SumPool; the factor of the node makes means of its sums."""
+    window, known = node.window, context.known[node.inputs[0]]
+    assert window is not None
+    op = SumPool(
+        name=node.name, inputs=(known.name,), shape=window.shape, kernel=window.kernel, strides=window.strides,
+        dilations=window.dilations, pads=window.pads,
+    )  # fmt: skip
+    out = op.infer(Value(window.shape, known.value.lo, known.value.hi))
+    proven, channels = max(-out.lo, out.hi), window.shape[2]
+    factor, offset = node.factor_O * known.step, node.offset_O + node.factor_O * known.zero * _count(node)
+    width = max(np.size(factor), np.size(offset), 1)
+    width = channels if width == 1 and channels == 1 else width
+    factor_O, offset_O = (np.broadcast_to(np.ravel(part), (width,)).astype(np.float64) for part in (factor, offset))
+    return Sums((op,), node.name, factor_O, offset_O, proven, np.full(width, float(proven)))
+
+
+def _count(node: Node) -> np.ndarray | float:
+    """How many real elements each window has: one number where that is the same for all, else one an element of the output."""
+    window = node.window
+    assert window is not None
+    if not any(window.pads):
+        return float(math.prod(window.kernel))
+    ones = SumPool(
+        name="n", inputs=("x",), shape=(*window.shape[:2], 1), kernel=window.kernel, strides=window.strides,
+        dilations=window.dilations, pads=window.pads,
+    ).run(np.ones((1, *window.shape[:2], 1), np.int64))  # fmt: skip
+    return np.broadcast_to(ones[0], node.shape).astype(np.float64).ravel()
