@@ -109,28 +109,34 @@ class Builder:
         return known
 
     def scan(self, body: Graph, starts: Mapping[str, str], rows: str, last: bool) -> str:
-        *states, row = body.inputs
-        kinds = {name: held(value) for name, value in body.inputs.items()}
-        given = [self.cast(tensor, kinds[name]) for name, tensor in (*starts.items(), (row, rows))]
+        """Loop along the first axis, the only one that every runtime knows."""
+        row = list(body.inputs)[-1]
+        given = [self.cast(tensor, held(body.inputs[name])) for name, tensor in (*starts.items(), (row, rows))]
+        given[-1] = self._swapped(given[-1], len(body.inputs[row].shape))
+        graph, kinds = self._body(body, last)
+        names = [self._fresh(f"{self._path}.Scan") for _ in kinds]
+        self._kinds |= dict(zip(names, kinds, strict=True))
+        self._add("Scan", given, names, {"body": graph, "num_scan_inputs": 1})
+        return names[0] if last else self._swapped(names[-1], len(body.values[body.outputs[0]].shape))
+
+    def _swapped(self, tensor: str, axes: int) -> str:
+        """Return a tensor with its first two axes swapped; axes: how many follow."""
+        return self.node("Transpose", [tensor], perm=[1, 0, *range(2, 2 + axes)])
+
+    def _body(self, body: Graph, last: bool) -> tuple[Any, list[str]]:
+        """Return the graph that a loop runs for each row, and the types of its outputs: the states, and unless `last` what is stacked."""
         outer, casts = self.nodes, dict(self._casts)
-        self.nodes, inner = [], {name: self._fresh(f"{self._path}.{name}") for name in body.inputs}
-        self._kinds |= {inner[name]: kind for name, kind in kinds.items()}
-        tensors = self.inline(body, inner)
-        made = [
-            (name, self.cast(tensors[name], kinds[state])) for state, name in zip(states, body.outputs, strict=True)
-        ]
+        self.nodes, ports = [], {name: self._fresh(f"{self._path}.{name}") for name in body.inputs}
+        self._kinds |= {port: held(body.inputs[name]) for name, port in ports.items()}
+        tensors = self.inline(body, ports)
+        states = list(zip(body.inputs, body.outputs, strict=False))  # the row, the last input, is no state
+        made = [(name, self.cast(tensors[name], held(body.inputs[state]))) for state, name in states]
         made += [] if last else [(body.outputs[0], tensors[body.outputs[0]])]
-        outs = [(self.node("Identity", [tensor]), body.values[name].shape) for name, tensor in made]
-        graph = self._onnx.helper.make_graph(
-            self.nodes, self._path, [self._port(tensor, body.inputs[name].shape) for name, tensor in inner.items()],
-            [self._port(tensor, shape) for tensor, shape in outs],
-        )  # fmt: skip
+        outs = {self.node("Identity", [tensor]): body.values[name].shape for name, tensor in made}
+        ins = [self._port(port, body.inputs[name].shape) for name, port in ports.items()]
+        graph = self._onnx.helper.make_graph(self.nodes, self._path, ins, [self._port(*out) for out in outs.items()])
         self.nodes, self._casts = outer, casts  # what the body computed is known only there
-        attributes = {"scan_input_axes": [1]} | ({} if last else {"scan_output_axes": [1]})
-        names = [self._fresh(f"{self._path}.Scan") for _ in outs]
-        self._kinds |= {name: self.kind(tensor) for name, (tensor, _) in zip(names, outs, strict=True)}
-        self._add("Scan", given, names, {"body": graph, "num_scan_inputs": 1, **attributes})
-        return names[0 if last else -1]
+        return graph, [self.kind(out) for out in outs]
 
     def _port(self, tensor: str, shape: Sequence[int]) -> Any:
         return self._onnx.helper.make_tensor_value_info(tensor, self._code(self.kind(tensor)), [BATCH, *shape])
