@@ -22,12 +22,13 @@ from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.meaning import Meaning, Quantity
+from levsha.net import Net
 from levsha.ops import Argmax, Dense
 from levsha.recipes import find_recipe
 from levsha.recipes.regression.net import Prepared, build_mlp
 from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS
 from levsha.recipes.tinychat.settings import top_of
-from levsha.run import Net, Run
+from levsha.run import Run
 from levsha.store import save_graph, stable
 from levsha.train.files import load_mlp
 from levsha.train.fit import predict

@@ -173,6 +173,10 @@ class Op(ABC):
     def code(self, out: Value, *x: Value) -> Code:
         """Return the portable C: exact on every target, in any dialect."""
 
+    def macs(self, out: Value, *x: Value) -> int:
+        """Return how many weights are multiplied in one run."""
+        return 0
+
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         """Add nodes of plain integers to a model and return the tensor that holds the output; LevshaError where there is no such form."""
         raise LevshaError(
@@ -238,6 +242,11 @@ class Graph:
     def prefix(self, count: int) -> Graph:
         """Return the graph of the first `count` ops, with the last of them as its output."""
         return replace(self, ops=self.ops[:count], outputs=(self.ops[count - 1].name,))
+
+
+def count_macs(graph: Graph) -> int:
+    """Return the multiply-accumulates of one run of a graph."""
+    return sum(op.macs(graph.values[op.name], *(graph.values[name] for name in op.inputs)) for op in graph.ops)
 
 
 def constant_bytes(graph: Graph) -> int:

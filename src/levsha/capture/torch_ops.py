@@ -18,7 +18,7 @@ Handler = Callable[[Node], Any]
 FUNCTIONS = (  # element by element, of one value
     "abs ceil celu cos elu erf exp expm1 floor gelu hardshrink hardsigmoid hardswish leaky_relu log log1p log_sigmoid logit mish reciprocal "
     "round rsqrt selu sigmoid sign silu sin softplus softshrink sqrt square tan tanh threshold"
-).split()
+).split()  # noqa: SIM905 (read as a list of words)
 IDENTITIES = [
     "alias",
     "clone",
@@ -150,7 +150,7 @@ def _clip(lo: str | float, hi: str | float) -> Handler:
 
 def _function(n: Node) -> Name:
     """An element-by-element function: torch's own operation, with its other arguments as they are."""
-    (first, x), *others = n.given.items()
+    (_, x), *others = n.given.items()
     more = dict(others)
     return n.emit(
         "function", [x], {"name": _short(n.target), "function": lambda t: n.target(t, **_keywords(n.target, more))}

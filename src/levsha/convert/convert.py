@@ -17,7 +17,7 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, find_format
 from levsha.interpret import interpret
 from levsha.lower import Lowered, Options
-from levsha.run import Net
+from levsha.net import Net
 
 
 def convert(

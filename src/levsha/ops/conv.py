@@ -106,6 +106,9 @@ class Conv(Windowed):
         tap_GI = np.tile(number_C.reshape(self.groups, channels), self.kernel[0] * self.kernel[1])
         return np.repeat(tap_GI, outputs, 0)
 
+    def macs(self, out: Value, *x: Value) -> int:
+        return out.size * self.weight_OI.shape[1]
+
     def run(self, *x: np.ndarray) -> np.ndarray:
         """Gather windows and multiply; of depthwise ones, tap by tap. In floats where these are exact."""
         (x_N,) = x

@@ -60,6 +60,9 @@ class Dense(Op):
             return (x_NI.astype(np.float64) @ self.weight_OI.T.astype(np.float64)).astype(np.int64)
         return x_NI @ self.weight_OI.T.astype(np.int64)
 
+    def macs(self, out: Value, *x: Value) -> int:
+        return self.weight_OI.size
+
     def packed(self) -> np.ndarray:
         """Return the weight bytes in the order the kernel reads them: block of outputs, input, output in the block."""
         return pack_blocks(self.weight_OI, self.format)

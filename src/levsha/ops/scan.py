@@ -12,7 +12,7 @@ from levsha.arith import half
 from levsha.builder import OnnxBuilder, flat, reshaped
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS
-from levsha.ir import Code, Graph, Op, Value
+from levsha.ir import Code, Graph, Op, Value, count_macs
 from levsha.ops.add import Add
 from levsha.ops.dense import Dense
 from levsha.ops.gather import Gather
@@ -96,6 +96,9 @@ class Scan(Op):
         return {
             name: part for (name, _), part in zip(states, np.split(self.init.astype(np.int64), ends[:-1]), strict=True)
         }
+
+    def macs(self, out: Value, *x: Value) -> int:
+        return x[0].shape[0] * count_macs(self.body)
 
     def run(self, *x: np.ndarray) -> np.ndarray:
         *states, row = self.body.inputs
