@@ -26,8 +26,8 @@ from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Op, Value
 from levsha.meaning import Meaning
+from levsha.net import Net
 from levsha.ops import OPS, Add, Argmax, Conv, Dense, Lookup, MaxPool, NgramCounts, Requantize, SumPool
-from levsha.run import Net
 from levsha.store import graph_hash
 from tests.library import APART, bare_net, chat_net, sensor_net
 from tests.nets import small_chat_graph
@@ -379,7 +379,7 @@ class Foreign(Lookup):
 
 def test_an_op_without_a_form_is_named() -> None:
     op = Foreign(name="odd", inputs=("x",), table=np.arange(4))
-    with pytest.raises(LevshaError, match=r"odd \(Foreign\): has no form in ONNX; export the net to c or json instead"):
+    with pytest.raises(LevshaError, match=r"odd \(Foreign\): has no form in ONNX; export the net to c or json\."):
         exported(bare_net(Graph({"x": Value((4,), 0, 3)}, (op,))))
 
 

@@ -179,9 +179,7 @@ class Op(ABC):
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         """Add nodes of plain integers to a model and return the tensor that holds the output; LevshaError where there is no such form."""
-        raise LevshaError(
-            f"{self.name} ({type(self).__name__}): has no form in ONNX; export the net to c or json instead."
-        )
+        raise LevshaError(f"{self.name} ({type(self).__name__}): has no form in ONNX; export the net to c or json.")
 
     @classmethod
     @abstractmethod

@@ -16,7 +16,7 @@ from levsha.export.base import Source
 from levsha.export.outline import outline
 from levsha.ir import Graph, Value
 from levsha.meaning import Meaning
-from levsha.run import Net
+from levsha.net import Net
 
 OPSET, IR_VERSION = 17, 8  # of 2022: read by ONNX Runtime from 1.12 on
 BATCH = "N"
