@@ -157,6 +157,11 @@ def run_Add(op, a, b):
     return a + b
 
 
+def run_ScaledAdd(op, *x):
+    sums = sum(part.reshape(x[0].shape) * m.astype(np.int64) for part, m in zip(x, op["multiplier_KC"], strict=True))
+    return np.clip((sums + op["bias_C"].astype(np.int64) + op["rounding"]) >> op["shift"], op["lo"], op["hi"])
+
+
 def run_Requantize(op, x):
     multiplier, bias, extra = (
         a.astype(np.int64).reshape(x.shape[1:] if a.size > x.shape[-1] else -1)
@@ -182,7 +187,8 @@ def run_Gather(op, x):
 
 
 def run_Concat(op, *x):
-    return np.concatenate(x, -1)
+    leading = op.get("leading")
+    return np.concatenate(x if leading is None else [part.reshape(len(part), *leading, -1) for part in x], -1)
 
 
 def run_Multiply(op, a, b):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from tests.test_cli import GOOD
 from tests.test_exact import EXAMPLES, inputs_of
 from tests.test_sensor import APART, sensor_graph
 
+FORMATS_PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
 FLOATS = {"npz": strangers.read_npz, "pt": strangers.read_pt, "safetensors": strangers.read_safetensors}
 INTEGERS = {"json": strangers.read_json, "bin": strangers.read_bin}
 BRIEF = ["--splits", "1", "--hidden", "12", "8", "--train.epochs", "12", "--vectors", "20", "--train.batch", "32", "--jobs", "1"]  # fmt: skip
@@ -181,6 +183,23 @@ def test_an_integer_regression_says_which_readings_it_takes(classes: Path) -> No
     assert net["application"] == {"name": "sensor"} and "wetter.csv" in net["title"]
 
 
+def test_a_regression_as_onnx_answers_as_the_page_says(
+    numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(numbers), "--to", "onnx"]) == 0
+    own, x_NI = Run(numbers).net("sensor-int8"), table_of(numbers).table.x_NI
+    readings, integers = own.graph.inputs["readings"], own.meaning.to_integers("readings", x_NI)
+    inside = ((integers >= readings.lows) & (integers <= readings.highs)).all(1)
+    (code,) = re.findall(r"## ONNX.*?```python\n(.*?)```", FORMATS_PAGE.read_text(), re.DOTALL)
+    found: dict[str, Any] = {"onnxruntime": onnxruntime, "json": json, "numpy": np, "reals": x_NI[inside]}
+    exec(compile(code, str(FORMATS_PAGE), "exec"), found)
+    want = interpret(own.graph, {"readings": integers[inside]})["result"]
+    np.testing.assert_array_equal(found["result"], want)
+    assert inside.sum() > 100 and len(np.unique(want)) > 50
+
+
 @pytest.mark.parametrize("to", INTEGERS)
 def test_an_integer_chat_answers_elsewhere(to: str, chat: Path) -> None:
     net, own = INTEGERS[to](exported(chat, to)), Run(chat).net("pruned-two_bit")
@@ -315,7 +334,7 @@ def test_the_library_of_a_run_passes_its_self_test(kind: str, request, tmp_path:
 
 
 def test_every_export_is_described() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+    page = FORMATS_PAGE.read_text()
     assert all(f"--to {name}" in page or f"`.{name}`" in page for name in EXPORTS)
 
 

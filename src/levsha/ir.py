@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 
 SIGIL = "$"  # in C texts: what the net's prefix and an underscore are put in place of
@@ -175,6 +176,10 @@ class Op(ABC):
     def macs(self, out: Value, *x: Value) -> int:
         """Return how many weights are multiplied in one run."""
         return 0
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """Add nodes of plain integers to a model and return the tensor that holds the output; LevshaError where there is no such form."""
+        raise LevshaError(f"{self.name} ({type(self).__name__}): has no form in ONNX; export the net to c or json.")
 
     @classmethod
     @abstractmethod

@@ -24,7 +24,7 @@ class Export:
     run: Positional[Path]
     """The folder of a run."""
     to: str = "json"
-    """c, arduino, json or bin: an integer net, whole. npz, pt or safetensors: the float weights it was trained as."""
+    """c, arduino, json, bin or onnx: an integer net, whole. npz, pt or safetensors: the float weights it was trained as."""
     variant: str | None = None
     """Which variant; without it, the one the run recommends."""
     file: Path | None = None

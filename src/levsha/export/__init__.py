@@ -23,6 +23,7 @@ EXPORTS: dict[str, Export] = {
     "arduino": Export("a folder NAME, an Arduino library with an example", "integer", "arduino"),
     "json": Export("every weight as an integer", "integer", "json"),
     "bin": Export("the same, packed", "integer", "packed"),
+    "onnx": Export("ONNX of integers alone, the same bits in ONNX Runtime", "integer", "onnx"),
     "npz": Export("the float weights it was trained as, for numpy", "float", "npz"),
     "pt": Export("the same, for torch.load(weights_only=True)", "float", "pt"),
     "safetensors": Export("the same, as safetensors", "float", "safetensors"),

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half
+from levsha.builder import OnnxBuilder, combine, reshaped, shift_right
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 from levsha.ops.requantize import MOST_SHIFT
@@ -92,6 +93,17 @@ class ScaledAdd(Op):
         inner = f"for ({c_index(channels)} c = 0; c < {channels}; ++c, ++i) {{\n        {body.replace(chr(10), chr(10) + '    ')}\n    }}"
         return Code(f"for ({index} i = 0; i < {out.size};)\n    {inner}", constants)
 
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """The scaled values one after the other; no partial sum leaves 32 bits."""
+        total, low, high = "", np.zeros(1, np.int64), np.zeros(1, np.int64)
+        for name, value, m_C in zip(self.inputs, x, self._wide, strict=True):
+            part = combine(builder, "Mul", reshaped(builder, builder.read(name, "int32"), out.shape), m_C)
+            total = builder.node("Add", [total, part]) if total else part
+            ends = np.stack([value.lo * m_C, value.hi * m_C])
+            low, high = low + ends.min(0), high + ends.max(0)
+        added = self.bias_C.astype(np.int64) + self.rounding
+        return shift_right(builder, total, (low, high), added, np.array(self.shift), self.lo, self.hi)
+
     @property
     def _constants(self) -> dict[str, Constant]:
         """The arrays with a number for each channel."""
@@ -101,6 +113,19 @@ class ScaledAdd(Op):
         if self.bias_C.size > 1:
             found[f"{self.name}_bias"] = Constant("int32_t", self.bias_C)
         return found
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        total, low_C, high_C = "", np.zeros(1, np.int64), np.zeros(1, np.int64)
+        for name, value, m_C in zip(self.inputs, x, self._wide, strict=True):
+            part = builder.read(name, "int32")
+            if value.shape != out.shape:
+                part = reshaped(builder, part, out.shape)
+            part = combine(builder, "Mul", part, m_C)
+            total = builder.node("Add", [total, part]) if total else part
+            low_C = low_C + np.minimum(value.lo * m_C, value.hi * m_C)
+            high_C = high_C + np.maximum(value.lo * m_C, value.hi * m_C)
+        added_C = self.bias_C.astype(np.int64) + self.rounding
+        return shift_right(builder, total, (low_C, high_C), added_C, np.array(self.shift), self.lo, self.hi)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

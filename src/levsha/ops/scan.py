@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import half
+from levsha.builder import OnnxBuilder, flat, reshaped
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS
 from levsha.ir import Code, Graph, Op, Value, count_macs
@@ -118,6 +119,17 @@ class Scan(Op):
 
     def code(self, out: Value, *x: Value) -> Code:
         return scan_code(self.name, self.inputs[0], self.body, self.starts, self.last, out, x[0])
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """The states begin as constants repeated for each example of the batch, whose size only a tensor knows."""
+        rows, starts = builder.read(self.inputs[0]), {}
+        ends = [builder.constant([end], "int64") for end in (0, 1, 1)]  # from, to, axis
+        one = builder.node("Slice", [builder.cast(flat(builder, rows, x[0]), "int32"), *ends])
+        zero = builder.node("Mul", [one, builder.constant(0, "int32")])
+        for name, start in self.starts.items():
+            repeated = builder.node("Add", [zero, builder.constant(start[None], "int32")])
+            starts[name] = reshaped(builder, repeated, self.body.inputs[name].shape)
+        return builder.scan(self.body, starts, rows, self.last)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
