@@ -21,9 +21,8 @@ import torch.export._trace  # what torch.export imports when it is first called 
 
 from benchmarks.zoo_data import Data
 from benchmarks.zoo_train import ZOO, trained
-from levsha import Net
+from levsha import Net, convert
 from levsha.applications import Bare
-from levsha.convert.convert import convert
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.ir import Graph, constant_bytes
@@ -89,14 +88,14 @@ class Measured:
         )
 
 
-HEAD = (
-    "model       parameters     MACs metric      float     int8     int4  two_bit  agree   import seconds  wrong/of  us a run  uno"
-)
+HEAD = "model       parameters     MACs metric      float     int8     int4  two_bit  agree   import seconds  wrong/of  us a run  uno"
 
 
 def macs_of(graph: Graph) -> int:
     """Return the multiplications of a run, by weights alone; those with padding count."""
-    places = {op.name: graph.values[op.name].size // len(op.weight_OI) for op in graph.ops if isinstance(op, Conv | Dense)}
+    places = {
+        op.name: graph.values[op.name].size // len(op.weight_OI) for op in graph.ops if isinstance(op, Conv | Dense)
+    }
     return sum(places[op.name] * op.weight_OI.size for op in graph.ops if isinstance(op, Conv | Dense))
 
 

@@ -91,6 +91,9 @@ class Residual(nn.Module):
 class ResNet8(nn.Module):
     """MLPerf Tiny's ResNet for CIFAR-10's shape, 32 x 32 x 3."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor([0.49, 0.48, 0.45]).view(3, 1, 1))
