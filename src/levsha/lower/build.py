@@ -13,7 +13,7 @@ from levsha.ir import Graph, Op, Value
 from levsha.lower.calibrate import Options, Pins, Scale, calibrate
 from levsha.lower.choose_steps import choose_scales
 from levsha.lower.means import mean_shifts
-from levsha.lower.node import SAME, Clip, Node, run_float
+from levsha.lower.node import SAME, Clip, Node, Trace, run_float
 from levsha.lower.rules import FINISHES, RULES, Context, Layer, same
 from levsha.lower.weights import Known, Weights, highest, quantise_all
 
@@ -76,19 +76,31 @@ def lower(
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
     traces = run_float(nodes, x)
     scales = calibrate(nodes, traces, options, pins)
+    choices = [scales]
     if options.measured:
-        known = known_of(nodes, sources, scales)
-        scales = choose_scales(nodes, known, x, traces, scales, options, pins)
+        choices += choose_scales(nodes, known_of(nodes, sources, scales), x, traces, scales, options, pins)
+    found = [_settle(nodes, sources, x, traces, choice, options, pins) for choice in choices]
+    context, _ = min(found, key=lambda settled: settled[1])
+    layers = tuple(_layer(node, context) for node in nodes)
+    return Lowered(_graph(layers, sources, then, outputs), layers, sources, context.known)
+
+
+def _settle(
+    nodes: Sequence[Node], sources: Mapping[str, Source], x: Mapping[str, Tensor], traces: Mapping[str, Trace],
+    scales: Mapping[str, Scale], options: Options, pins: Pins,
+) -> tuple[Context, float]:  # fmt: skip
+    """All that the rules go by, and, where options.measured, what it costs at the outputs."""
+    scales = dict(scales)
     weights = quantise_all(nodes, known_of(nodes, sources, scales), options, pins)
     known = known_of(nodes, sources, scales)
     for node in nodes:
         if node.output in scales:
             scales[node.output] = _lowered_top(node, scales[node.output], nodes, weights, known, options)
     known = known_of(nodes, sources, scales)
-    shifts = mean_shifts(nodes, known, x, traces, weights, scales, pins) if options.measured else {}
-    context = Context(options, scales, weights, known, shifts)
-    layers = tuple(_layer(node, context) for node in nodes)
-    return Lowered(_graph(layers, sources, then, outputs), layers, sources, known)
+    if not options.measured:
+        return Context(options, scales, weights, known), 0.0
+    shifts, loss = mean_shifts(nodes, known, x, traces, weights, scales, pins)
+    return Context(options, scales, weights, known, shifts), loss
 
 
 def known_of(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:

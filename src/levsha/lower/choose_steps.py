@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from levsha.lower.calibrate import (
     requantised,
     table_scale,
 )  # fmt: skip
-from levsha.lower.means import round_value
+from levsha.lower.means import difference, round_value
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
 from levsha.lower.rules.same import know
 from levsha.lower.weights import Known, columns_of, quantise
@@ -41,7 +42,7 @@ TABLE_PERCENTILES = (99.8, 99.99, 100.0)
 CLOSE = 0.03  # steps that differ by less are one
 SAVED = 0.1  # of the loss, by another choice than the usual one, at least
 ERRORS = 2.0  # of the mean of what is saved, in standard errors
-SMALLEST_SHARE = 1 / 256  # of the largest channel's step, by which others have theirs
+SMALLEST_SHARE = 1 / 4  # of the largest channel's step, by which others have theirs
 TRIED = 6  # choices of a value, about
 CARRIES = ("linear", "conv", "sum", "add", "affine")  # kinds whose integers may have steps by channel
 TAKES = ("linear", "conv", "sum", "add", *SAME)  # kinds that read such integers
@@ -65,16 +66,14 @@ class _Trial:
         touched = {self.nodes[k].output}
         for node in self.nodes[k + 1 :]:
             if touched & set(node.inputs):
-                node = changed.get(node.name, node)
-                made[node.output] = node.activate(node.before_activation(*(made[name] for name in node.inputs)))
+                z = changed.get(node.name, node).before_activation(*(made[name] for name in node.inputs))
+                if node.name in changed:  # offsets will make up for means
+                    float_z = node.before_activation(*(self.known[name] for name in node.inputs))
+                    z += (float_z - z).flatten(0, -2).mean(0)
+                made[node.output] = node.activate(z)
                 touched.add(node.output)
-        parts = [_difference(made[name], self.known[name]) for name in self.outputs if name in touched]
+        parts = [difference(made[name], self.known[name]) for name in self.outputs if name in touched]
         return np.sum(parts, 0) if parts else np.zeros(len(next(iter(self.known.values()))))
-
-
-def _difference(got: Tensor, want: Tensor) -> np.ndarray:
-    spread = float(want.double().var()) or 1.0
-    return ((got.double() - want.double()) ** 2).flatten(1).mean(1).numpy() / spread
 
 
 def _is_better(new_N: np.ndarray, old_N: np.ndarray) -> bool:
@@ -88,28 +87,30 @@ def _is_better(new_N: np.ndarray, old_N: np.ndarray) -> bool:
 def choose_scales(
     nodes: Sequence[Node], known: Mapping[str, Known], x: Mapping[str, Tensor], traces: Mapping[str, Trace],
     scales: Mapping[str, Scale], options: Options, pins: Pins,
-) -> dict[str, Scale]:  # fmt: skip
-    """Return the scale of every value by name: that of `scales`, or another that costs less at the outputs.
+) -> list[dict[str, Scale]]:  # fmt: skip
+    """Return two more choices of the scale of every value by name: that of `scales`, or another that costs less at the outputs when it alone
+    is rounded; first with one step for all of a value, then with one a channel where that costs less still.
 
     known: what `scales` mean. x, traces: of the sources and of every value (N, *shape). What is pinned stays, and so do outputs.
     """
-    read, chosen, known = requantised(nodes), dict(scales), dict(known)
+    read, one, own, known = requantised(nodes), dict(scales), dict(scales), dict(known)
     trial = _trial(nodes, x, traces, len(scales), read)
     for k, node in enumerate(nodes):
         if node.output in read and _is_free(node, pins):
-            chosen[node.output] = _choose(trial, k, known, traces[node.output], scales[node.output], options)
-            known |= _known_again(k, nodes, known, chosen[node.output])
-    return chosen
+            trace, usual = traces[node.output], scales[node.output]
+            one[node.output] = _best(usual, _others(node, trace, usual, options), partial(trial.losses, k, changed={}))
+            own[node.output] = _with_own(trial, k, known, trace, one[node.output], options)
+            known |= _known_again(k, nodes, known, own[node.output])
+    return [one, own]
 
 
-def _choose(trial: _Trial, k: int, known: Mapping[str, Known], trace: Trace, usual: Scale, options: Options) -> Scale:
-    """The scale of the value of node k: first the best step for all, then a step for each channel where that is better still."""
+def _with_own(trial: _Trial, k: int, known: Mapping[str, Known], trace: Trace, one: Scale, options: Options) -> Scale:
+    """The scale of the value of node k, with a step for each channel where that is better than one for all."""
     node, nodes = trial.nodes[k], trial.nodes
-    best = _best(usual, _others(node, trace, usual, options), lambda scale: trial.losses(k, scale, {}))
     if not _may_have_own(node, nodes):
-        return best
-    own = _own(node, trace, best, options)
-    return _best(best, own, lambda scale: trial.losses(k, scale, _reread(k, nodes, known, scale, options)))
+        return one
+    own = _own(node, trace, one, options)
+    return _best(one, own, lambda scale: trial.losses(k, scale, _reread(k, nodes, known, scale, options)))
 
 
 def _best(usual: Scale, others: Sequence[Scale], losses: Callable[[Scale], np.ndarray]) -> Scale:

@@ -23,8 +23,9 @@ MOST = 512  # rows that means are taken over
 def mean_shifts(
     nodes: Sequence[Node], known: Mapping[str, Known], x: Mapping[str, Tensor], traces: Mapping[str, Trace],
     weights: Mapping[str, Weights], scales: Mapping[str, Scale], pins: Pins,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return by how much the offset of each layer is to change, (O,) in real units, by the layer's name.
+) -> tuple[dict[str, np.ndarray], float]:  # fmt: skip
+    """Return by how much the offset of each layer is to change, (O,) in real units, by the layer's name; and the mean square by which the
+    outputs, values that nobody reads, still differ, in units of their spread.
 
     Layer after layer, the net with rounded weights and values, and with what the layers before make up for, is compared with the float
     net. x, traces: of the sources and of every float value (N, *shape). Weights that are pinned were trained as they are: their offsets stay.
@@ -44,7 +45,15 @@ def mean_shifts(
             z = node.before_activation(*read)
         scale = scales.get(node.output)
         made[node.output] = node.activate(z) if scale is None else round_value(node, z, scale)
-    return found
+    outputs = {node.output for node in nodes} - {name for node in nodes for name in node.inputs}
+    loss = sum(float(difference(made[name], traces[name].h[:MOST]).mean()) for name in outputs)
+    return found, loss
+
+
+def difference(got: Tensor, want: Tensor) -> np.ndarray:
+    """Return the mean square of the difference of each example, (N,), in units of the spread of what is wanted."""
+    spread = float(want.double().var()) or 1.0
+    return ((got.double() - want.double()) ** 2).flatten(1).mean(1).numpy() / spread
 
 
 def _counted(node: Node, known: Mapping[str, Known], weights: Weights) -> np.ndarray | float:
