@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,8 @@ from levsha.ops import Argmax
 
 ELEMENTS = 1 << 24  # of all values of a chunk of rows, at most
 MOST_DIFFERENCE = 1e-3  # of the outputs' size, between a model and what was read of it
-CALIBRATION_ROWS = 2000
+CALIBRATION_ROWS, FEWEST_ROWS = 2000, 100
+CALIBRATED = 1 << 26  # elements of all values of all rows that calibrate, about
 CLASS = "class"
 
 Reference = Callable[[np.ndarray], list[np.ndarray]]
@@ -103,7 +105,9 @@ def capture_all(
     difference = prove(opened, x)
     folded = fold(opened.program, keep_sigmoid)
     inputs = inputs_of(calibration, folded, names, units)
-    return Captured(opened, folded, inputs, difference, as_tensor(calibration))
+    size = sum(math.prod(node.shape) for node in folded.nodes)
+    rows = min(len(calibration), max(FEWEST_ROWS, CALIBRATED // size))
+    return Captured(opened, folded, inputs, difference, as_tensor(calibration[:rows]))
 
 
 def prove(opened: Opened, x: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 for all or one a channel.
 
 A value is rounded in an otherwise float net, and the outputs are compared with those of the float net, on as many rows as a second or two
-allows. Legend: N examples, O outputs, C channels.
+allows. Steps by channel are tried as the other rows have them: a channel seldom shows how far it can reach. Legend: N examples, O outputs, C channels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from levsha.lower.calibrate import (
     requantised,
     table_scale,
 )  # fmt: skip
-from levsha.lower.means import difference, round_value
+from levsha.lower.means import difference, held_out, round_value
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
 from levsha.lower.rules.same import know
 from levsha.lower.weights import Known, columns_of, quantise
@@ -109,8 +109,10 @@ def _with_own(trial: _Trial, k: int, known: Mapping[str, Known], trace: Trace, o
     node, nodes = trial.nodes[k], trial.nodes
     if not _may_have_own(node, nodes):
         return one
-    own = _own(node, trace, one, options)
-    return _best(one, own, lambda scale: trial.losses(k, scale, _reread(k, nodes, known, scale, options)))
+    rows = len(trace.h) - held_out(len(trace.h))
+    tried = _own(node, Trace(trace.z[:rows], trace.h[:rows]) if rows else trace, one, options)
+    best = _best(one, tried, lambda scale: trial.losses(k, scale, _reread(k, nodes, known, scale, options)))
+    return best if best is one else _own(node, trace, one, options)[next(i for i, s in enumerate(tried) if s is best)]
 
 
 def _best(usual: Scale, others: Sequence[Scale], losses: Callable[[Scale], np.ndarray]) -> Scale:
@@ -124,8 +126,9 @@ def _best(usual: Scale, others: Sequence[Scale], losses: Callable[[Scale], np.nd
 def _trial(nodes: Sequence[Node], x: Mapping[str, Tensor], traces: Mapping[str, Trace], values: int, read: set[str]) -> _Trial:  # fmt: skip
     work = max(1, sum(_macs(node) for node in nodes)) * max(1, values) * TRIED // 2
     rows = int(np.clip(BUDGET // work, FEWEST, MOST))
-    known = {name: part[:rows] for name, part in x.items()}
-    known |= {name: trace.h[:rows] for name, trace in traces.items()}
+    rows = min(rows, held_out(len(next(iter(x.values())))))
+    known = {name: part[-rows:] for name, part in x.items()}
+    known |= {name: trace.h[-rows:] for name, trace in traces.items()}
     return _Trial(nodes, known, [node.output for node in nodes if node.output not in read])
 
 
