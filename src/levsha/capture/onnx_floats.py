@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from levsha.capture.onnx_file import load_onnx, outputs_of, source_of
 from levsha.errors import LevshaError
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OLDEST = 7
 Run = Callable[[np.ndarray], np.ndarray]
 
 
 def float_outputs(path: Path, x: np.ndarray) -> np.ndarray:
     """Return what ONNX Runtime makes of x (N, ...): the first output that `read_onnx` returns, (N, ...).
 
-    x has the axes of the file's input, N in the place of its batch, or one more where the file has no batch. All rows go at once where that gives
-    what each row gives alone, else in parts of the file's batch. Raises LevshaError where the file is none, cannot be run, or x does not fit it.
+    x has the axes of the file's input, N in the place of its batch, or one more where the file has no batch; a first axis of 1 is left out of the
+    result then. All rows go at once where that gives what each row gives alone, else in parts of the file's batch. Raises LevshaError where the file is none, cannot be run, or x does not fit it.
     """
-    model = load_onnx(path)
+    model = _runnable(path, load_onnx(path))
     source, name = source_of(path, model), outputs_of(path, model)[0]
     bare = x.ndim == len(source.shape) + 1
     expected = source.shape if bare else source.shape[1:]
@@ -31,9 +36,30 @@ def float_outputs(path: Path, x: np.ndarray) -> np.ndarray:
     run = _session(path, model.SerializeToString(), source.name, name)
     x = x.astype(source.dtype)
     if bare:
-        return np.stack([run(row) for row in x])
+        found = [run(row) for row in x]
+        return np.stack([y[0] if y.shape[:1] == (1,) else y for y in found])
     whole = None if source.fixed else _at_once(run, x)
     return _in_parts(run, x, source.shape[0]) if whole is None else whole
+
+
+def _runnable(path: Path, model: ModelProto) -> ModelProto:
+    """The model with operations that ONNX Runtime has, those from version 7 of the standard set on; for one row, where it had to be changed."""
+    from onnx import shape_inference, version_converter
+
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OLDEST)
+    if version >= OLDEST:
+        return model
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in constants and value.type.tensor_type.shape.dim:
+            first = value.type.tensor_type.shape.dim[0]
+            first.dim_value = first.dim_value or 1
+    try:
+        return version_converter.convert_version(shape_inference.infer_shapes(model), OLDEST)
+    except Exception as error:
+        raise LevshaError(
+            f"{path}: is of ONNX's opset {version}, which cannot be brought to {OLDEST} ({_line(error)}); export it anew."
+        ) from error
 
 
 def _session(path: Path, model: bytes, source: str, output: str) -> Run:
@@ -45,15 +71,19 @@ def _session(path: Path, model: bytes, source: str, output: str) -> Run:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise LevshaError(f"{path}: ONNX Runtime cannot run it ({str(error).splitlines()[0]}).") from error
+        raise LevshaError(f"{path}: ONNX Runtime cannot run it ({_line(error)}).") from error
 
     def run(x: np.ndarray) -> np.ndarray:
         try:
             return np.asarray(session.run([output], {source: x})[0])
         except Exception as error:
-            raise LevshaError(f"{path}: ONNX Runtime cannot run it ({str(error).splitlines()[0]}).") from error
+            raise LevshaError(f"{path}: ONNX Runtime cannot run it ({_line(error)}).") from error
 
     return run
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".")
 
 
 def _at_once(run: Run, x: np.ndarray) -> np.ndarray | None:
