@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
-from onnx.backend.test.case.node import collect_testcases
+import pytest
 
-from levsha.capture.onnx_file import outputs_of
-from levsha.capture.onnx_ops import OPERATIONS
-from levsha.capture.onnx_read import read_onnx
-from levsha.errors import LevshaError
-from tests.onnx_files import check_moves, compute
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import onnx  # noqa: E402
+from onnx import helper, numpy_helper  # noqa: E402
+from onnx.backend.test.case.node import collect_testcases  # noqa: E402
+
+from levsha.capture.onnx_file import outputs_of  # noqa: E402
+from levsha.capture.onnx_ops import OPERATIONS  # noqa: E402
+from levsha.capture.onnx_read import read_onnx  # noqa: E402
+from levsha.errors import LevshaError  # noqa: E402
+from tests.onnx_files import check_moves, compute  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden" / "onnx_cases.txt"
 ROUNDED = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-4}  # its numbers are written with four digits
@@ -44,6 +49,8 @@ def cases() -> list[Case]:
         warnings.simplefilter("ignore")
         collected = collect_testcases(None)
     for case in collected:
+        if case.model is None or case.data_sets is None:
+            continue
         graph = case.model.graph
         ops = {f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in graph.node}
         ins, outs = ([_array(a) for a in side] for side in case.data_sets[0])

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import pytest
 import torch
-from onnx import helper, numpy_helper
 
-from levsha.capture import Program, run_calls
-from levsha.capture.onnx_floats import float_outputs
-from levsha.capture.onnx_read import read_onnx
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import onnx  # noqa: E402
+from onnx import helper, numpy_helper  # noqa: E402
+
+from levsha.capture import Program, run_calls  # noqa: E402
+from levsha.capture.onnx_floats import float_outputs  # noqa: E402
+from levsha.capture.onnx_read import read_onnx  # noqa: E402
 
 
 def save(
-    path: Path, nodes: Sequence[onnx.NodeProto], shape: Sequence[int | str], constants: Mapping[str, np.ndarray] | None = None,
+    path: Path, nodes: Sequence[onnx.NodeProto], shape: Sequence[int | str | None], constants: Mapping[str, Any] | None = None,
     outputs: Sequence[str] = ("y",), opset: int = 18, dtype: int = onnx.TensorProto.FLOAT, out_type: int = onnx.TensorProto.FLOAT,
     extra: Sequence[str] = (),
 ) -> Path:  # fmt: skip
@@ -34,7 +39,13 @@ def save(
 def node(op: str, inputs: str, outputs: str = "y", **attributes: Any) -> onnx.NodeProto:
     """A node whose inputs and outputs are words; `-` is one that is left out."""
     name = attributes.pop("name", "")
-    return helper.make_node(op, [w.replace("-", "") for w in inputs.split()], outputs.split(), name=name, **attributes)
+    return helper.make_node(
+        op,
+        [w.replace("-", "") for w in inputs.split()],
+        [w.replace("-", "") for w in outputs.split()],
+        name=name,
+        **attributes,
+    )
 
 
 def compute(program: Program, x: np.ndarray) -> np.ndarray:

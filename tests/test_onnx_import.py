@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,10 +53,11 @@ def ints(*n: int) -> np.ndarray:
     return np.array(n, dtype=np.int64)
 
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "gemm": ([node("Gemm", "x w b", transB=1, alpha=0.5, beta=2.0)], ("N", 6), {"w": weights(4, 6), "b": weights(4)}),
     "matmul over rows": ([node("MatMul", "x w")], ("N", 5, 6), {"w": weights(6, 4)}),
     "matmul from the left": ([node("MatMul", "w x")], ("N", 5, 6), {"w": weights(3, 5)}),
+    "matmul over rows, put together and apart as Keras does": ([node("Reshape", "x a", "r"), node("MatMul", "r w", "m"), node("Reshape", "m b")], ("N", 5, 6), {"a": ints(-1, 6), "w": weights(6, 4), "b": ints(-1, 5, 4)}),
     "conv": ([node("Conv", "x w b", pads=[1, 0, 2, 1], strides=[2, 1], dilations=[1, 2])], ("N", 3, 9, 8), CONV),
     "depthwise": ([node("Conv", "x w", group=3, auto_pad="SAME_UPPER", strides=[2, 2])], ("N", 3, 7, 8), {"w": weights(6, 1, 3, 3)}),
     "conv 1-D": ([node("Conv", "x w", auto_pad="SAME_LOWER")], ("N", 3, 9), {"w": weights(4, 3, 4)}),
@@ -120,7 +122,7 @@ def test_small_nets_equal_onnx_runtime(name: str, tmp_path: Path) -> None:
     check_moves(program, RNG.normal(size=(2, *size)).astype(np.float32))
 
 
-OLD = {
+OLD: dict[str, Any] = {
     "gemm of opset 6": ([node("Gemm", "x w b", transB=1, broadcast=1)], ("N", 6), {"w": weights(4, 6), "b": weights(4)}, 6),
     "batch norm of opset 6": ([node("BatchNormalization", "x s o m v", is_test=1)], ("N", 4, 5, 6), STATS, 6),
     "dropout of opset 6": ([node("Dropout", "x", "d", is_test=1), node("Relu", "d")], ("N", 4), {}, 6),
@@ -158,7 +160,7 @@ def test_windows_of_any_kind(
     pads = (min(pads[0], kernel - 1), min(pads[1], kernel - 1))
     # ONNX Runtime does not run windows that leave gaps with pads of its own choice.
     stride = min(stride, kernel) if "SAME" in auto else stride
-    options = {"kernel_shape": [kernel], "strides": [stride]}
+    options: dict[str, Any] = {"kernel_shape": [kernel], "strides": [stride]}
     if auto == "NOTSET":
         options["pads"] = list(pads)
     else:
@@ -179,17 +181,13 @@ def test_windows_of_any_kind(
 # --- whole nets
 
 
-def export(model: nn.Module, shape: tuple[int, ...], path: Path, free: bool = True, dynamo: bool = True) -> Path:
+def export(model: nn.Module, shape: tuple[int, ...], path: Path, free: bool = True) -> Path:
     model.eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        batch = (
-            {"dynamic_shapes": ({0: torch.export.Dim("batch")},)}
-            if dynamo
-            else {"dynamic_axes": {"x": {0: "batch"}}, "input_names": ["x"]}
-        )
+        batch: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)}
         x = torch.zeros(2 if free else 1, *shape)
-        torch.onnx.export(model, (x,), path, dynamo=dynamo, verbose=False, **(batch if free else {}))
+        torch.onnx.export(model, (x,), path, dynamo=True, verbose=False, **(batch if free else {}))
     return path
 
 
@@ -241,7 +239,7 @@ def separable() -> nn.Module:
     )  # fmt: skip
 
 
-NETS = {
+NETS: dict[str, Any] = {
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 12), nn.GELU(), nn.BatchNorm1d(12), nn.Linear(12, 3)), (6,)),
     "lenet": (lenet, (1, 16, 16)),
     "separable": (separable, (3, 12, 12)),
@@ -380,7 +378,7 @@ def test_external_weights_and_functions_are_read(tmp_path: Path) -> None:
 
 
 def test_a_branch_that_a_constant_chooses_is_followed(tmp_path: Path) -> None:
-    def branch(op: str) -> onnx.GraphProto:
+    def branch(op: str) -> Any:
         return onnx.helper.make_graph(
             [node(op, "x", f"{op}_out")], op, [], [onnx.helper.make_tensor_value_info(f"{op}_out", 1, None)]
         )
