@@ -19,15 +19,15 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-import onnx  # noqa: E402
-from onnx import helper, numpy_helper  # noqa: E402
-from onnx.backend.test.case.node import collect_testcases  # noqa: E402
+import onnx
+from onnx import helper, numpy_helper
+from onnx.backend.test.case.node import collect_testcases
 
-from levsha.capture.onnx_file import outputs_of  # noqa: E402
-from levsha.capture.onnx_ops import OPERATIONS  # noqa: E402
-from levsha.capture.onnx_read import read_onnx  # noqa: E402
-from levsha.errors import LevshaError  # noqa: E402
-from tests.onnx_files import check_moves, compute  # noqa: E402
+from levsha.capture.onnx_file import outputs_of
+from levsha.capture.onnx_ops import OPERATIONS
+from levsha.capture.onnx_read import read_onnx
+from levsha.errors import LevshaError
+from tests.onnx_files import check_moves, compute
 
 GOLDEN = Path(__file__).parent / "golden" / "onnx_cases.txt"
 ROUNDED = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-4}  # its numbers are written with four digits

@@ -13,12 +13,12 @@ import torch
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-import onnx  # noqa: E402
-from onnx import helper, numpy_helper  # noqa: E402
+import onnx
+from onnx import helper, numpy_helper
 
-from levsha.capture import Program, run_calls  # noqa: E402
-from levsha.capture.onnx_floats import float_outputs  # noqa: E402
-from levsha.capture.onnx_read import read_onnx  # noqa: E402
+from levsha.capture import Program, run_calls
+from levsha.capture.onnx_floats import float_outputs
+from levsha.capture.onnx_read import read_onnx
 
 
 def save(
