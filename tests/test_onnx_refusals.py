@@ -181,7 +181,7 @@ TURN = node("Transpose", "x", "t", perm=[1, 0, 2])
 BACK = node("Squeeze", "h z")
 
 REFUSED: dict[str, Any] = {
-    "Div of two values": ([node("Exp", "x", "e"), node("Div", "x e")], ("N", 4), {}),
+    "Div of two values": ([node("ReduceSum", "x a", "s"), node("Div", "x s")], ("N", 4), {"a": ints(1)}),
     "MatMul of two values that depend on the input; one factor must be a constant (attention": ([node("Abs", "x", "a"), node("MatMul", "x a")], ("N", 4, 4), {}),
     "MatMul by a stack of matrices": ([node("MatMul", "x w")], ("N", 2, 3, 4), {"w": weights(2, 4, 3)}),
     "BatchNormalization in training mode; export the model in eval mode": ([node("BatchNormalization", "x s b m v", "y p q", training_mode=1)], ("N", 3, 4), STATS),
@@ -201,7 +201,8 @@ REFUSED: dict[str, Any] = {
     "LSTM with activations relu, tanh, tanh": ([TURN, node("LSTM", "t w r", "- h", hidden_size=6, activations=["Relu", "Tanh", "Tanh"]), BACK], ("N", 7, 5), {**LSTM, "z": ints(0)}),
     "LSTM with a first state other than zero": ([TURN, node("LSTM", "t w r - - i", "- h", hidden_size=6), BACK], ("N", 7, 5), {**LSTM, "i": np.ones((1, 1, 6), np.float32), "z": ints(0)}),
     "LSTM whose output of the last cell state is used": ([TURN, node("LSTM", "t w r", "- - h", hidden_size=6), BACK], ("N", 7, 5), {**LSTM, "z": ints(0)}),
-    "Where by a condition that depends on the input; write it with Relu": ([node("Relu", "x", "r"), node("Cast", "r", "c", to=9), node("Where", "c x r")], ("N", 4), {}),
+    "Where by a condition that depends on the input; write it with Relu": ([node("Greater", "x z", "c"), node("ReduceSum", "x a", "s"), node("Where", "c x s")], ("N", 4), {"z": np.float32(0), "a": ints(1)}),
+    "And of several values; write it with Relu": ([node("Greater", "x z", "c"), node("ReduceSum", "x a", "s"), node("Less", "s z", "d"), node("And", "c d", "e"), node("Cast", "e", to=1)], ("N", 4), {"z": np.float32(0), "a": ints(1)}),
     "RandomNormalLike is not supported; export the model in eval mode": ([node("RandomNormalLike", "x", "n"), node("Add", "x n")], ("N", 4), {}),
     "InstanceNormalization is not supported; use BatchNormalization or LayerNormalization": ([node("InstanceNormalization", "x s b")], ("N", 3, 4), {"s": np.ones(3, np.float32), "b": np.ones(3, np.float32)}),
     "Gather of a value by a value": ([node("Cast", "x", "i", to=7), node("Gather", "x i", axis=1)], ("N", 4), {}),

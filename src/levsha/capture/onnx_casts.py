@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from levsha.capture.onnx_value import Node, UnsupportedError, Value
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 FLOATS = {1: "float", 10: "float16", 11: "double", 16: "bfloat16"}
 INTEGERS = {6: "int32", 7: "int64"}

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch.nn import functional as F
 
+from levsha.capture.onnx_layout import axis_of, with_batch, without_batch
 from levsha.capture.onnx_moves import take
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, axis_of, with_batch, without_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 
 def concat(node: Node) -> Value:

@@ -10,16 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.capture.onnx_value import (
-    Node,
-    UnsupportedError,
-    Value,
-    axis_of,
-    expand,
-    of_rank,
-    reshape,
-    without_batch,
-)
+from levsha.capture.onnx_layout import axis_of, expand, of_rank, reshape, without_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 
 def _integers(found: np.ndarray) -> list[int]:

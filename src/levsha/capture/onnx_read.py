@@ -13,8 +13,10 @@ import numpy as np
 from levsha.capture.call import Call, Program
 from levsha.capture.onnx_file import Source, constants_of, load_onnx, outputs_of, source_of
 from levsha.capture.onnx_graph import attributes, compute_constant, inferred, needed, place_of, read_names
+from levsha.capture.onnx_layout import with_batch
+from levsha.capture.onnx_node import Node
 from levsha.capture.onnx_ops import RANDOM, advice_for, operation
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, with_batch
+from levsha.capture.onnx_value import UnsupportedError, Value
 from levsha.capture.problems import Problem, refuse
 from levsha.errors import LevshaError, warn
 

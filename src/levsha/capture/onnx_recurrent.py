@@ -6,7 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, with_batch
+from levsha.capture.onnx_layout import with_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 ORDERS = {"GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}  # ONNX has z r h and i o f c, torch r z n and i f g o
 USUAL = {"GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}

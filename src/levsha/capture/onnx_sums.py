@@ -8,7 +8,9 @@ from math import prod
 import numpy as np
 
 from levsha.capture.onnx_arithmetic import affine
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, axis_of, reshape, with_batch
+from levsha.capture.onnx_layout import axis_of, reshape, with_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 EVAL = "export the model in eval mode (torch: model.eval() before the export)"
 
