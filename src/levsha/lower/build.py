@@ -72,7 +72,7 @@ def lower(
     options, pins = options or Options(), pins or Pins()
     assert {*pins.steps, *pins.zeros, *pins.ranges} <= {node.output for node in nodes}, "a pin is of a value"
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
-    scales = calibrate(nodes, run_float(nodes, x), options, pins)
+    scales = calibrate(nodes, x, run_float(nodes, x), options, pins)
     weights = quantise_all(nodes, _known(nodes, sources, scales), options, pins)
     known = _known(nodes, sources, scales)
     for node in nodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,7 +31,9 @@ def lower_add(node: Node, context: Context) -> Layer:
     ) / unit
     width = max(np.size(part) for part in (*factor, offset))
     factor_KC = np.stack([np.broadcast_to(np.ravel(part), (width,)) for part in factor])
-    multiplier_KC, bias_C, shift = _rounded(factor_KC, np.broadcast_to(np.ravel(offset), (width,)), known)
+    multiplier_KC, bias_C, shift = round_terms(
+        factor_KC, np.broadcast_to(np.ravel(offset), (width,)), [max(-k.value.lo, k.value.hi) for k in known]
+    )
     name = node.output if scale.table is None else f"{node.output}_index"
     op: list[Op] = [
         ScaledAdd(
@@ -43,9 +46,14 @@ def lower_add(node: Node, context: Context) -> Layer:
     return Layer(node, tuple(op), None, None, scale)
 
 
-def _rounded(factor_KC: np.ndarray, offset_C: np.ndarray, known: list[Known]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Multipliers, biases and the largest shift for which 16 and 32 bits hold them."""
-    reach_K1 = np.array([[max(-k.value.lo, k.value.hi)] for k in known], np.float64)
+def round_terms(
+    factor_KC: np.ndarray, offset_C: np.ndarray, reach_K: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the multipliers and biases of a sum of terms, and the largest shift for which 16 and 32 bits hold them.
+
+    factor_KC, offset_C: what they should be. reach_K: the largest magnitude of each term.
+    """
+    reach_K1 = np.array(reach_K, np.float64)[:, None]
     shift = min(MOST_SHIFT, math.floor(math.log2(INT16_MAX / max(1e-9, float(np.abs(factor_KC).max())))))
     while shift > 0:
         m_KC, b_C = np.rint(factor_KC * 2.0**shift), np.rint(offset_C * 2.0**shift)
