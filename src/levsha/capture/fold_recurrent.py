@@ -20,10 +20,10 @@ def fold_recurrent(build: Build, call: Call) -> None:
     """Add a recurrent layer; what reads from the last row to the first gets its rows turned round, and so do those who read it."""
     view, a = build.view(call.inputs[0]), call.attributes
     if a["reverse"]:
-        view = replace(view, index=view.index[::-1])
+        view = replace(view, index=view.index[::-1].copy())
     rows, units = view.shape[0], call.arrays["weight_hh"].shape[1]
     parts = (call.arrays[name].detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    all_TH = np.arange(rows * units).reshape(rows, units)[:: -1 if a["reverse"] else 1]
+    all_TH = np.arange(rows * units).reshape(rows, units)[:: -1 if a["reverse"] else 1].copy()
     last_row = 0 if a["reverse"] else rows - 1
     alone = not a["last"] and _only_row(build, call, last_row)
     cell = Cell(a["cell"], rows, a["last"] or alone, *parts)
