@@ -14,14 +14,14 @@ from torch import Tensor
 from levsha.applications import Vector
 from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
-from levsha.convert.inputs import Inputs, inputs_of
+from levsha.conversion.inputs import Inputs, inputs_of
 from levsha.errors import LevshaError
 from levsha.formats import Format
 from levsha.ir import Op
 from levsha.lower import Lowered, Options, lower, run_float
 from levsha.meaning import Layout, Meaning, Quantity
+from levsha.net import Net
 from levsha.ops import Argmax
-from levsha.run import Net
 
 ELEMENTS = 1 << 24  # of all values of a chunk of rows, at most
 MOST_DIFFERENCE = 1e-3  # of the outputs' size, between a model and what was read of it
@@ -79,7 +79,8 @@ class Captured:
         then: list[Op] = []
         outputs = tuple(self.folded.outputs)
         if classes is not None or self.folded.argmax:
-            then, outputs = [Argmax(name=CLASS, inputs=(outputs[0],))], (CLASS, *outputs)
+            outputs = (CLASS, *outputs)
+            then += [Argmax(name=CLASS, inputs=(outputs[1],))]
         source = {INPUT: self.inputs.source}
         return lower(
             self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, None, then, outputs
