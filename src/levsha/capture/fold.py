@@ -16,9 +16,10 @@ from torch import Tensor
 from levsha.capture.build import Build
 from levsha.capture.call import Call, Program
 from levsha.capture.fold_arithmetic import fold_add, fold_affine, fold_concat, fold_multiply
-from levsha.capture.fold_windows import fold_average_pool, fold_conv, fold_conv_transpose, fold_max_pool, fold_mean
 from levsha.capture.fold_recurrent import fold_recurrent
+from levsha.capture.fold_windows import fold_average_pool, fold_conv, fold_conv_transpose, fold_max_pool, fold_mean
 from levsha.capture.fuse import fuse_functions
+from levsha.capture.part import part_concats
 from levsha.capture.problems import refuse
 from levsha.capture.view import View
 from levsha.errors import LevshaError
@@ -51,7 +52,7 @@ def fold(program: Program, keep_sigmoid: bool = False) -> Folded:
     keep_sigmoid: a sigmoid at the end becomes a table; else it is dropped, as a softmax is, since it changes no decision.
     """
     (shape,) = program.inputs.values()
-    fused = fuse_functions(program)
+    fused = part_concats(fuse_functions(program))
     natural = tuple(range(len(shape)))
     orders = {2: [natural, (1, 0)], 3: [(1, 2, 0), natural]}.get(
         len(shape), [natural]

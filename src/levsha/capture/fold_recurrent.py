@@ -17,29 +17,27 @@ from levsha.lower.cell import Cell
 
 
 def fold_recurrent(build: Build, call: Call) -> None:
-    """Add a recurrent layer; what reads from the last row to the first gets its rows turned round, and so do those who read it."""
-    view, a = build.view(call.inputs[0]), call.attributes
-    if a["reverse"]:
-        view = replace(view, index=view.index[::-1].copy())
-    rows, units = view.shape[0], call.arrays["weight_hh"].shape[1]
+    """Add a recurrent layer over the rows up to the last that anybody needs; what reads backwards gets its rows turned round."""
+    view, a, units = build.view(call.inputs[0]), call.attributes, call.arrays["weight_hh"].shape[1]
+    rows_T = np.arange(view.shape[0])[:: -1 if a["reverse"] else 1]
+    turns_T = np.arange(view.shape[0]) if a["last"] else np.flatnonzero(_is_read(build, call)[rows_T])
+    count = int(turns_T.max(initial=0)) + 1
+    last = a["last"] or len(turns_T) <= 1
     parts = (call.arrays[name].detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    all_TH = np.arange(rows * units).reshape(rows, units)[:: -1 if a["reverse"] else 1].copy()
-    last_row = 0 if a["reverse"] else rows - 1
-    alone = not a["last"] and _only_row(build, call, last_row)
-    cell = Cell(a["cell"], rows, a["last"] or alone, *parts)
-    node = build.add(call, "recurrent", [build.materialise(call, view)], cell.shape, None, cell=cell)
-    if alone:
-        all_TH = np.full((rows, units), -1)
-        all_TH[last_row] = np.arange(units)
+    cell = Cell(a["cell"], count, last, *parts)
+    value = build.materialise(call, replace(view, index=view.index[rows_T[:count]]))
+    node = build.add(call, "recurrent", [value], cell.shape, None, cell=cell)
     if not a["last"]:
-        build.views[call.output] = View(node.output, all_TH)
+        index_TH = np.full((len(rows_T), units), -1)
+        made = rows_T[count - 1 : count] if last else rows_T[:count]
+        index_TH[made] = np.arange(len(made) * units).reshape(-1, units)
+        build.views[call.output] = View(node.output, index_TH)
 
 
-def _only_row(build: Build, call: Call, row: int) -> bool:
-    """Whether whoever reads a value reads only one row of it, however it is moved on the way."""
+def _is_read(build: Build, call: Call) -> np.ndarray:
+    """Whether anybody reads each row of a value, (T,), however it is moved on the way."""
     numbers = np.arange(np.prod(call.shape, dtype=np.int64)).reshape(call.shape)
-    read = _read(build, call.output, numbers)
-    return bool(np.isin(read, numbers[row]).all())
+    return np.isin(numbers, _read(build, call.output, numbers)).any(1)
 
 
 def _read(build: Build, name: str, numbers: np.ndarray) -> np.ndarray:

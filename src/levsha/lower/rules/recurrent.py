@@ -19,7 +19,7 @@ from levsha.lower.rules.several import requantised
 from levsha.lower.weights import Known, quantise_matrix
 from levsha.ops import Gather, Scan
 
-SIGMOID_MOST, TANH_MOST = 10.0, 5.2  # beyond these the functions are 0, 1 and -1 in steps of 2**-14
+SIGMOID_MOST, TANH_MOST = 10.5, 5.6  # beyond these the functions are 0, 1 and -1 in steps of 2**-14
 ONE = 1 / STATE_TOP
 NOTHING = np.zeros(1)
 
@@ -128,7 +128,7 @@ def _gru(draft: Draft) -> States:
     new = slice(2 * units, 3 * units)
     hidden, bias_H = body.of_h("new_of_h", new), draft.bias_h_G[new]
     # no h makes more of it than this, so that nothing is clipped
-    step = float((hidden.reach_C * hidden.factor_C + np.abs(bias_H)).max()) / MOST
+    step = max(1e-6, float((hidden.reach_C * hidden.factor_C + np.abs(bias_H)).max())) / MOST
     body.scale("hidden", hidden, bias_H, step, (-MOST, MOST))
     body.multiply("gated", "hidden", "r")
     body.shift("reset", "gated", bits=BITS)

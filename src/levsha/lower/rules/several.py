@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half
-from levsha.ir import Op
-from levsha.lower.calibrate import SIGNED_TOP, Scale
+from levsha.ir import Op, Value
+from levsha.lower.calibrate import BYTE_TOP, SIGNED_TOP, Scale
 from levsha.lower.node import Node
 from levsha.lower.rounding import round_layer
 from levsha.lower.rules.base import Context, Layer, Sums
+from levsha.lower.rules.same import fewest
 from levsha.lower.weights import Known
 from levsha.ops import Concat, Lookup, Multiply, ScaledAdd
 from levsha.ops.requantize import MOST_SHIFT
@@ -100,18 +102,42 @@ def requantised(name: str, known: Known, scale: Scale) -> Op:
     return layer.requantize(name, known.name)
 
 
+def know_concat(node: Node, parts: Sequence[Known], joint: Known) -> Known:
+    """Return what is known of values one behind the other: that each channel keeps its own step and zero, so that nothing is rounded again,
+    or what is known where all share one step.
+
+    They keep them where all are bytes of one type and other integers are made of the result.
+    """
+    leading = math.prod(node.shape[:-1])
+    widths = [part.value.size // leading for part in parts]
+    alike = {part.value.c_type for part in parts} in ({"uint8_t"}, {"int8_t"})
+    kept = all(
+        np.size(what) in (1, n) for part, n in zip(parts, widths, strict=True) for what in (part.step, part.zero)
+    )
+    if joint.value.hi > BYTE_TOP or not alike or not kept:
+        return joint
+    step_C, zero_C = (
+        np.concatenate([np.broadcast_to(np.ravel(what), (n,)) for what, n in zip(whats, widths, strict=True)])
+        for whats in ([part.step for part in parts], [part.zero for part in parts])
+    )
+    lo, hi = min(part.value.lo for part in parts), max(part.value.hi for part in parts)
+    return Known(Value(node.shape, lo, hi), fewest(step_C), fewest(zero_C), node.output)
+
+
 def lower_concat(node: Node, context: Context) -> Layer:
-    """Return a Concat; a value whose step is not the joint one is requantised first."""
-    scale = context.scales[node.output]
+    """Return a Concat; a value that does not keep its own step is requantised to the joint one first."""
+    made, scale = context.known[node.output], context.scales[node.output]
     assert node.activation is None
+    step_C, zero_C = (np.broadcast_to(what, node.shape[-1:]) for what in (made.step, made.zero))
     ops: list[Op] = []
     names = []
+    at = 0
     for k, source in enumerate(node.inputs):
         known = context.known[source]
+        own = slice(at, at := at + known.value.size // math.prod(node.shape[:-1]))
         names.append(known.name)
-        if not (np.all(known.step == scale.step) and np.all(known.zero == scale.zero)):
+        if not (np.all(known.step == step_C[own]) and np.all(known.zero == zero_C[own])):
             names[-1] = f"{node.output}_part{k}"
             ops.append(requantised(names[-1], known, scale))
-    return Layer(
-        node, (*ops, Concat(name=node.output, inputs=tuple(names), leading=node.shape[:-1])), None, None, scale
-    )
+    op = Concat(name=node.output, inputs=tuple(names), leading=node.shape[:-1])
+    return Layer(node, (*ops, op), None, None, replace(scale, step=made.step, zero=made.zero))
