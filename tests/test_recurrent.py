@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,12 @@ from levsha.lower import Node, Options, Source, lower, run_float
 from levsha.lower.cell import GATES, Cell
 from levsha.lower.weights import Known
 from levsha.net import Net
-from levsha.ops import Scan
+from levsha.ops import Dense, Scan
 from levsha.targets import TARGETS
 
 pytestmark = pytest.mark.filterwarnings("ignore:The tensor attributes")
 ROWS, INPUTS, UNITS = 7, 3, 5
-Forward = Callable[[nn.Module, Tensor], Tensor]
+Forward = Callable[[Any, Tensor], Tensor]
 
 
 class Model(nn.Module):
@@ -47,7 +48,7 @@ def rows(count: int = 12, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 1, (count, ROWS, INPUTS)).astype(np.float32)
 
 
-def last_row(model: nn.Module, x: Tensor) -> Tensor:
+def last_row(model: Any, x: Tensor) -> Tensor:
     return model.head(model.layers(x)[0][:, -1])
 
 
@@ -128,7 +129,7 @@ def test_rows_behind_the_last_that_is_read_are_left_out() -> None:
 
 
 def test_last_states_of_two_layers_both_ways_by_layer_and_direction() -> None:
-    def forward(m: nn.Module, x: Tensor) -> Tensor:
+    def forward(m: Any, x: Tensor) -> Tensor:
         h = m.layers(x)[1].view(2, 2, -1, UNITS)
         return m.head(torch.cat([h[-1, 0], h[-1, 1]], -1))
 
@@ -241,13 +242,13 @@ def cell(kind: str, last: bool = True, seed: int = 0, inputs: int = INPUTS) -> C
     return Cell(kind, ROWS, last, *(torch.randn(shape) * 0.6 for shape in shapes))
 
 
-def lowered(cell: Cell, source: Source, x: np.ndarray, head: bool = False, format: str = "int8") -> tuple[Graph, Known]:
+def lowered(cell: Cell, source: Source, x: np.ndarray, head: bool = False) -> tuple[Graph, Known]:
     """A layer alone, or before a linear one, so that it keeps 8 bits; and what its integers stand for."""
-    nothing = {"factor_O": np.ones(1), "offset_O": np.zeros(1)}
+    nothing: dict[str, Any] = {"factor_O": np.ones(1), "offset_O": np.zeros(1)}
     nodes = [Node("cell", "recurrent", ("x",), "states", shape=cell.shape, cell=cell, **nothing)]
     if head:
         size = int(np.prod(cell.shape))
-        more = {"factor_O": np.ones(2), "offset_O": np.zeros(2), "weight_OI": torch.randn(2, size)}
+        more: dict[str, Any] = {"factor_O": np.ones(2), "offset_O": np.zeros(2), "weight_OI": torch.randn(2, size)}
         nodes.append(Node("head", "linear", ("states",), "out", **more))
     made = lower(nodes, {"x": source}, {"x": torch.from_numpy(x)}, Options(), outputs=("states",))
     return made.graph, made.known["states"]
@@ -347,7 +348,7 @@ def test_every_format_of_weights(weights: str) -> None:
         warnings.simplefilter("ignore")
         net = convert(Model(layers_of("lstm"), last_row), rows(64), weights=weights)
     scan = next(op for op in net.graph.ops if isinstance(op, Scan))
-    assert {op.format.name for op in scan.body.ops if hasattr(op, "format")} == {weights}
+    assert {op.format.name for op in scan.body.ops if isinstance(op, Dense)} == {weights}
 
 
 def test_batch_norm_behind_states_and_states_behind_a_convolution() -> None:
@@ -356,8 +357,9 @@ def test_batch_norm_behind_states_and_states_behind_a_convolution() -> None:
             super().__init__()
             self.conv, self.layers = nn.Conv1d(INPUTS, 4, 3, padding=1), nn.GRU(4, UNITS, batch_first=True)
             self.norm, self.head = nn.BatchNorm1d(UNITS), nn.Linear(UNITS, 2)
-            self.norm.running_mean.normal_(0, 0.2)
-            self.norm.running_var.uniform_(0.05, 0.3)
+            self.norm.load_state_dict({
+                **self.norm.state_dict(), "running_mean": 0.2 * torch.randn(UNITS), "running_var": 0.05 + 0.3 * torch.rand(UNITS),
+            })
 
         def forward(self, x: Tensor) -> Tensor:
             y = torch.relu(self.conv(x.transpose(1, 2))).transpose(1, 2)

@@ -37,7 +37,7 @@ def fold_recurrent(build: Build, call: Call) -> None:
 def _is_read(build: Build, call: Call) -> np.ndarray:
     """Whether anybody reads each row of a value, (T,), however it is moved on the way."""
     numbers = np.arange(np.prod(call.shape, dtype=np.int64)).reshape(call.shape)
-    return np.isin(numbers, _read(build, call.output, numbers)).any(1)
+    return np.asarray(np.isin(numbers, _read(build, call.output, numbers)).any(1))
 
 
 def _read(build: Build, name: str, numbers: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ def part_concats(program: Program) -> Program:
 
     What no output depends on is left out.
     """
-    shapes = program.inputs | {call.output: call.shape for call in program.calls}
+    shapes = dict(program.inputs) | {call.output: call.shape for call in program.calls}
     makers, calls = {call.output: call for call in program.calls}, []
     for call in program.calls:
         source = makers.get(call.inputs[0]) if call.kind == "rearrange" else None
@@ -41,8 +41,9 @@ def _apart(call: Call, concat: Call, shapes: dict[str, tuple[int, ...]]) -> list
     if math.prod(call.shape) >= sum(sizes) or not call.shape:
         return None
     starts = torch.tensor([0, *sizes]).cumsum(0)
-    numbers = [torch.arange(starts[k], starts[k + 1]).reshape(shapes[name]) for k, name in enumerate(concat.inputs)]
-    whole = torch.cat(numbers, concat.attributes["axis"])
+    parts = torch.arange(sum(sizes)).split(sizes)
+    shaped = [part.reshape(shapes[name]) for part, name in zip(parts, concat.inputs, strict=True)]
+    whole = torch.cat(shaped, concat.attributes["axis"])
     index = call.attributes["move"](whole.double()[None], -1.0)[0].long()
     if bool((index < 0).any()):
         return None

@@ -104,7 +104,7 @@ def take_lasts(n: Node, operation: str) -> Any:
 def _settled(n: Node, lasts: Lasts, numbers: Tensor, suffix: str) -> Name | Lasts:
     """A value, where axis 0 is the batch now."""
     units, batch = lasts.values[0].shape[0], lasts.batch
-    rows = numbers.unbind(0) if numbers.dim() else ()
+    rows = list(numbers) if numbers.dim() else []
     if len(rows) != batch or any(not torch.equal(row, rows[0] + k * units) for k, row in enumerate(rows)):
         return replace(lasts, numbers=numbers)
     if int(rows[0].max()) % (batch * units) >= units:

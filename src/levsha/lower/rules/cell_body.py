@@ -51,7 +51,7 @@ class Grid:
         low, high = max(-most, min(low - room, most - 1)), min(most, max(high + room, 1 - most))
         return cls(low, max(high - low, 1e-3) / (ENTRIES - 1))
 
-    def table(self, function: Callable[[np.ndarray], np.ndarray], step: float, most: int) -> np.ndarray:
+    def table(self, function: Callable[[np.ndarray], np.ndarray], step: float | np.ndarray, most: int) -> np.ndarray:
         """Return a function of the arguments in steps, rounded and clipped to -most..most."""
         values = function(self.low + self.width * np.arange(ENTRIES)) / step
         return np.rint(values).clip(-most, most).astype(np.int64)
@@ -86,7 +86,7 @@ class Body:
         lo_C, hi_C = bounds(op.weight_OI, source.value)
         return Term(name, max(-proven.lo, proven.hi), weights.scale_O[rows] * step, np.maximum(-lo_C, hi_C))
 
-    def add(self, name: str, terms: Sequence[Term], offset_C: np.ndarray, step: float, ends: tuple[int, int]) -> None:
+    def add(self, name: str, terms: Sequence[Term], offset_C: np.ndarray, step: float | np.ndarray, ends: tuple[int, int]) -> None:
         """Add the sum of terms and real offsets, in steps, clipped."""
         width = max(len(offset_C), *(len(term.factor_C) for term in terms))
         factor_KC = np.stack([np.broadcast_to(term.factor_C / step, (width,)) for term in terms])
@@ -126,11 +126,11 @@ class Body:
         """Add a product, whose unit is the product of their units."""
         self.ops.append(Multiply(name=name, inputs=(a, b)))
 
-    def scale(self, name: str, term: Term, offset_C: np.ndarray, step: float, ends: tuple[int, int]) -> None:
+    def scale(self, name: str, term: Term, offset_C: np.ndarray, step: float | np.ndarray, ends: tuple[int, int]) -> None:
         """Add a value plus real offsets in other steps, clipped."""
         width = max(len(offset_C), len(term.factor_C))
         factor_C, offset_C = (np.broadcast_to(part / step, (width,)) for part in (term.factor_C, offset_C))
-        layer = round_layer(None, factor_C, offset_C, term.reach, *ends, step)
+        layer = round_layer(None, factor_C, offset_C, term.reach, *ends, float(step))
         self.ops.append(layer.requantize(name, term.name))
 
     def shift(self, name: str, source: str, times: int = 1, offset: int = 0, bits: int = 0) -> None:
