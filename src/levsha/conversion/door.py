@@ -56,7 +56,7 @@ def convert(
 
 def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classes: Sequence[str] | None) -> Lowered:
     """Return a captured model as integers; weights, layers: names of formats."""
-    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv")]
+    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv", "recurrent")]
     own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
     return captured.lower(Options(format=find_format(weights), formats=own), classes)
 

@@ -12,7 +12,7 @@ from levsha.errors import LevshaError
 from levsha.ir import Graph, Op, Value
 from levsha.lower.calibrate import Options, Pins, Scale, calibrate
 from levsha.lower.node import SAME, Clip, Node, run_float
-from levsha.lower.rules import FINISHES, RULES, Context, Layer, same
+from levsha.lower.rules import FINISHES, RULES, Context, Layer, same, several
 from levsha.lower.weights import Known, Weights, highest, quantise_all
 
 
@@ -72,7 +72,7 @@ def lower(
     options, pins = options or Options(), pins or Pins()
     assert {*pins.steps, *pins.zeros, *pins.ranges} <= {node.output for node in nodes}, "a pin is of a value"
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
-    scales = calibrate(nodes, run_float(nodes, x), options, pins)
+    scales = calibrate(nodes, x, run_float(nodes, x), options, pins)
     weights = quantise_all(nodes, _known(nodes, sources, scales), options, pins)
     known = _known(nodes, sources, scales)
     for node in nodes:
@@ -94,6 +94,8 @@ def _known(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping
         scale = scales[node.output]
         lo, hi = (scale.lo, scale.hi) if scale.table is None else (int(scale.table.min()), int(scale.table.max()))
         known[node.output] = Known(Value(node.shape, lo, hi), scale.step, scale.zero, node.output)
+        if node.kind == "concat":
+            known[node.output] = several.know_concat(node, [known[name] for name in node.inputs], known[node.output])
     return known
 
 

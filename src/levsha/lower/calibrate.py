@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from levsha.arith import INT16_MAX
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
+from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
 BYTE_TOP = 255  # of a value that has a step and a zero of its own for each channel
+STATE_TOP = 1 << 14  # what 1 becomes in the states of a recurrent layer
 TABLE = 256  # entries of an activation's table
 TABLE_PERCENTILE = 99.95  # of what goes into a table
 SMALLEST_STEP = 1e-9
@@ -64,7 +67,8 @@ class Pins:
 class Scale:
     """What the integers lo..hi of a value stand for: real = zero + step * integer, step and zero one for all or one a channel.
 
-    Where a table makes the value, the table, and the real value `low` of its index 0 and `width` between two of them.
+    Where a table makes the value, the table, and the real value `low` of its index 0 and `width` between two of them. inner: from where to
+    where the values inside a recurrent layer reach, by name.
     """
 
     step: float | np.ndarray
@@ -74,6 +78,7 @@ class Scale:
     table: np.ndarray | None = None
     low: float = 0.0
     width: float = 1.0
+    inner: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def percentile_step(h: np.ndarray, percentile: float, top: int) -> float:
@@ -170,10 +175,35 @@ def _table_scale(activation: Function, z: np.ndarray, percentile: float, last: b
     return Scale(step, 0.0, least, most, np.rint(values / step).astype(np.int64), low, width)
 
 
-def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Options, pins: Pins) -> dict[str, Scale]:
-    """Return the scale of every node's value by name: pinned, or chosen from what the float net did (`run_float`); LevshaError where that is not finite.
+@torch.inference_mode()
+def recurrent_scale(cell: Cell, x: Tensor, last: bool) -> Scale:
+    """Return the scale of a recurrent layer's states, and how far what is inside it reaches, for inputs (N, ...) of T * I elements.
 
-    Nodes that make no integers of their own have none.
+    last: no node makes other integers of them: they stay as fine as the layer keeps them.
+    """
+    found: dict[str, list[Tensor]] = {}
+    for inner in cell.passes(x):
+        for name, value in inner.items():
+            found.setdefault(name, []).append(value)
+    ends = {
+        name: (min(float(v.min()) for v in values), max(float(v.max()) for v in values))
+        for name, values in found.items()
+    }
+    h, most = torch.stack(found["h"]).double().numpy(), max(map(abs, ends["h"]))
+    least, top = (0, BYTE_TOP) if cell.kind == "rnn_relu" else (-SIGNED_TOP, SIGNED_TOP)
+    if not last:
+        return Scale(min(max(most, SMALLEST_STEP) / top, mean_square_step(h, top)), 0.0, least, top, inner=ends)
+    if cell.kind == "rnn_relu":
+        return Scale(max(most, SMALLEST_STEP) / LARGEST_LOGIT, 0.0, 0, INT16_MAX, inner=ends)
+    return Scale(1 / STATE_TOP, 0.0, 1 - STATE_TOP, STATE_TOP - 1, inner=ends)
+
+
+def calibrate(
+    nodes: Sequence[Node], x: Mapping[str, Tensor], traces: Mapping[str, Trace], options: Options, pins: Pins
+) -> dict[str, Scale]:
+    """Return the scale of every node's value by name: pinned, or chosen from what the float net did; LevshaError where that is not finite.
+
+    x: what it did it to; traces: of `run_float`. Nodes that make no integers of their own have none.
     """
     read, never_negative = _requantised(nodes), _never_negative(nodes)
     for node in nodes:
@@ -181,13 +211,15 @@ def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Optio
             raise LevshaError(
                 f"lower: {node.name}: its values on the calibration data are missing or not finite; give finite data, at least one row."
             )
-    return {
-        node.output: scale_of(
-            node, traces[node.output], node.output not in read, options, pins, node.output in never_negative
-        )
-        for node in nodes
-        if node.kind not in SAME
-    }
+    known, scales = {**x, **{name: trace.h for name, trace in traces.items()}}, {}
+    for node in nodes:
+        last = node.output not in read
+        if node.cell is not None:
+            scales[node.output] = recurrent_scale(node.cell, known[node.inputs[0]], last)
+        elif node.kind not in SAME:
+            trace = traces[node.output]
+            scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative)
+    return scales
 
 
 def _requantised(nodes: Sequence[Node]) -> set[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from levsha.formats import Format
 from levsha.ir import Value
@@ -81,11 +82,16 @@ def taps_of(node: Node, numbers_C: np.ndarray) -> np.ndarray:
     return np.repeat(by_group, len(node.weight_OI) // window.groups, 0)
 
 
-@torch.inference_mode()
 def quantise(node: Node, weights: Format, column_I: np.ndarray | None) -> Weights:
     """Return a layer's weights on a grid."""
     assert node.weight_OI is not None, node.name
-    weight_OI = node.weight_OI.detach()
+    return quantise_matrix(node.weight_OI, weights, column_I)
+
+
+@torch.inference_mode()
+def quantise_matrix(weight_OI: Tensor, weights: Format, column_I: np.ndarray | None) -> Weights:
+    """Return float weights on a grid."""
+    weight_OI = weight_OI.detach()
     if column_I is not None:
         weight_OI = weight_OI * torch.from_numpy(column_I).to(weight_OI.dtype)
     scale_O1 = weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
