@@ -18,7 +18,7 @@ from levsha.convert.inputs import Inputs, inputs_of
 from levsha.errors import LevshaError
 from levsha.formats import Format
 from levsha.ir import Op
-from levsha.lower import Lowered, Options, lower, run_float
+from levsha.lower import Lowered, Options, Pins, lower, run_float
 from levsha.meaning import Layout, Meaning, Quantity
 from levsha.ops import Argmax
 from levsha.run import Net
@@ -74,15 +74,15 @@ class Captured:
         traces = run_float(self.folded.nodes, {INPUT: self.folded.laid(as_tensor(x))})
         return [traces[name].h.double().numpy() for name in self.folded.outputs]
 
-    def lower(self, options: Options, classes: Sequence[str] | None = None) -> Lowered:
-        """Return the integers. classes: names, where the number of a class is the first output; its name is the number where they are none."""
+    def lower(self, options: Options, classes: Sequence[str] | None = None, pins: Pins | None = None) -> Lowered:
+        """Return the integers. pins: what a training knows already. classes: names, where the number of a class is the first output; its name is the number where they are none."""
         then: list[Op] = []
         outputs = tuple(self.folded.outputs)
         if classes is not None or self.folded.argmax:
             then, outputs = [Argmax(name=CLASS, inputs=(outputs[0],))], (CLASS, *outputs)
         source = {INPUT: self.inputs.source}
         return lower(
-            self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, None, then, outputs
+            self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, pins, then, outputs
         )
 
 

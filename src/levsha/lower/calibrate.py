@@ -50,14 +50,17 @@ class Options:
 class Pins:
     """What a recipe knows and calibration need not find out.
 
-    steps, zeros, ranges (lo, hi): of values by name. weights: integers (O, I) and scale (O,) of layers by name, for weights
-    that are on their grid already.
+    steps, zeros, ranges (lo, hi): of values by name; scales: all of that, and the table, at once. weights: integers (O, I), scale (O,) and
+    where they have it the column of layers by name (see Weights), for weights that are on their grid already.
     """
 
     steps: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     zeros: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    weights: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    weights: Mapping[str, tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, np.ndarray | None]] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,14 +178,15 @@ def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Optio
 
     Nodes that make no integers of their own have none.
     """
-    read, never_negative = _requantised(nodes), _never_negative(nodes)
+    read, never_negative = requantised(nodes), _never_negative(nodes)
     for node in nodes:
         if not len(traces[node.output].z) or not bool(traces[node.output].z.isfinite().all()):
             raise LevshaError(
                 f"lower: {node.name}: its values on the calibration data are missing or not finite; give finite data, at least one row."
             )
     return {
-        node.output: scale_of(
+        node.output: pins.scales.get(node.output)
+        or scale_of(
             node, traces[node.output], node.output not in read, options, pins, node.output in never_negative
         )
         for node in nodes
@@ -190,8 +194,8 @@ def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Optio
     }
 
 
-def _requantised(nodes: Sequence[Node]) -> set[str]:
-    """The values of which other integers are made; what only moves to an output stays as fine as it is."""
+def requantised(nodes: Sequence[Node]) -> set[str]:
+    """Return the values of which other integers are made; what only moves to an output stays as fine as it is."""
     found: set[str] = set()
     for node in reversed(nodes):
         if node.kind not in (*SAME, "concat") or node.output in found:
