@@ -26,39 +26,42 @@ WEIGHT = 0.1  # mean magnitude of a row of weights as they are trained: a step o
 SMALLEST = 1e-6  # of the largest channel's unit, that of any channel
 
 
-class _Round(torch.autograd.Function):
-    """Rounds half up, as a shift does; its gradient is that of no rounding (straight-through; Bengio et al. 2013)."""
+class _Rounded(torch.autograd.Function):
+    """step * integer + zero, the integer rounded half up, as a shift does, and clipped; its gradient is that of clipping alone
+    (straight-through; Bengio et al. 2013)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return torch.floor(x + 0.5)
+    def forward(ctx: Any, x: Tensor, step: Tensor, zero: Tensor | None, lo: int, hi: int) -> Tensor:
+        units = (x if zero is None else x - zero) / step
+        ctx.save_for_backward(units)
+        ctx.ends = lo, hi + 0.5
+        y = (units + 0.5).floor_().clamp_(lo, hi).mul_(step)
+        return y if zero is None else y.add_(zero)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]
-
-
-def round_through(x: Tensor) -> Tensor:
-    """Return x rounded half up, with the gradient of x."""
-    rounded = _Round.apply(x)
-    assert isinstance(rounded, Tensor)
-    return rounded
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (units,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradients[0].contiguous(), units, *ctx.ends), None, None, None, None
 
 
 class Grid(nn.Module):
-    """What integers lo..hi stand for: real = zero + step * integer; each may be one number, one a channel or one an element."""
+    """What integers lo..hi stand for: real = zero + step * integer, step and zero one number, one a channel or one an element."""
 
-    def __init__(self, shape: tuple[int, ...], step: Any, zero: Any, lo: Any, hi: Any) -> None:
+    def __init__(self, shape: tuple[int, ...], step: Any, zero: Any, lo: int, hi: int) -> None:
         super().__init__()
-        self.step, self.zero, self.lo, self.hi = (nn.Buffer(_spread(part, shape)) for part in (step, zero, lo, hi))
+        self.lo, self.hi = lo, hi
+        self.step = nn.Buffer(spread(step, shape))
+        self.zero = nn.Buffer(spread(zero, shape)) if np.any(zero) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what x (N, *shape) is once it has been rounded to an integer and clipped."""
-        units = (x - self.zero) / self.step
-        return round_through(torch.minimum(torch.maximum(units, self.lo), self.hi)) * self.step + self.zero
+        rounded = _Rounded.apply(x, self.step, self.zero, self.lo, self.hi)
+        assert isinstance(rounded, Tensor)
+        return rounded
 
 
-def _spread(numbers: Any, shape: tuple[int, ...]) -> Tensor:
+def spread(numbers: Any, shape: tuple[int, ...]) -> Tensor:
+    """Return one number, one a channel or one an element so that it broadcasts against a value of this shape."""
     flat = np.asarray(numbers, np.float64)
     return torch.from_numpy(
         np.array(flat.reshape(shape) if flat.ndim and flat.size == math.prod(shape) else flat, np.float32)
@@ -79,10 +82,11 @@ class Finish(nn.Module):
 
     def forward(self, z: Tensor, rounds: bool) -> Tensor:
         """Return the value (N, *shape) of a node. rounds: as its integers have it, else the float value."""
-        if rounds and self.index is not None:
-            z = self.index(z)
-        h = self.node.activate(z)
-        return self.value(h) if rounds and self.value is not None else h
+        if not rounds or self.value is None:
+            return self.node.activate(z)
+        if self.index is not None:
+            return self.value(self.node.activate(self.index(z)))
+        return self.value(z)  # any other activation is a clip, which lo and hi are
 
 
 class Layer(nn.Module):
@@ -118,25 +122,25 @@ class Layer(nn.Module):
         scale_O1 = self.weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
         return self.weights.to_integers(weight_OI / scale_O1), scale_O1
 
-    def sums(self, x: tuple[Tensor, ...], rounds: bool) -> Tensor:
-        """Return the sums (N, *shape) of rounded weights, in units of the rows."""
+    def sums(self, x: tuple[Tensor, ...], rounds: bool, factor_O: Tensor) -> Tensor:
+        """Return the sums (N, *shape) of weights, in units of the rows, times a factor."""
         weight_OI = self.weight_OI
         if rounds:
             integers_OI, scale_O1 = self.integers()
             weight_OI = weight_OI + (integers_OI * scale_O1 - weight_OI).detach()
         if self.column is not None:
             weight_OI = weight_OI / self.column
-        return MEANINGS[self.node.kind](replace(self.node, weight_OI=weight_OI), *x)
+        return MEANINGS[self.node.kind](replace(self.node, weight_OI=weight_OI * factor_O[:, None]), *x)
 
     def forward(self, x: tuple[Tensor, ...], rounds: bool) -> Tensor:
         """Return what stands before the activation."""
-        return self.sums(x, rounds) * (self.gain_O * self.row_O) + self.offset_O * self.unit_O
+        return self.sums(x, rounds, self.gain_O * self.row_O) + self.offset_O * self.unit_O
 
     @torch.no_grad()
     def adjust(self, x: tuple[Tensor, ...], wanted: Tensor) -> None:
         """Set gain and offset of each channel to what comes nearest, in the least squares, to the wanted z (N, *shape) on data."""
         outputs = len(self.gain_O)
-        sums_NO = self.sums(x, True).reshape(-1, outputs).double() * self.row_O
+        sums_NO = self.sums(x, True, self.row_O).reshape(-1, outputs).double()
         wanted_NO = wanted.reshape(-1, outputs).double()
         mean_O, goal_O = sums_NO.mean(0), wanted_NO.mean(0)
         variance_O = ((sums_NO - mean_O) ** 2).mean(0)
@@ -201,7 +205,7 @@ class Tunable(nn.Module):
         super().__init__()
         value = start.source.value
         self.start, self.rounds_weights, self.rounds_values = start, True, True
-        self.input = Grid(value.shape, start.source.step, start.source.zero, value.lows, value.highs)
+        self.input = Grid(value.shape, start.source.step, start.source.zero, value.lo, value.hi)
         made = [
             Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z)
             if node.kind in LEARNS
