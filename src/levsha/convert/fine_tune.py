@@ -28,7 +28,10 @@ from levsha.train.fit import Fitted, fit
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress
 
-MEASURED, HELD_OUT = 5, 10  # one row in so many is measured, where no test data is given; one of so many others chooses the best epoch
+MEASURED, HELD_OUT = (
+    5,
+    10,
+)  # one row in so many is measured, where no test data is given; one of so many others chooses the best epoch
 DISTIL = 0.5
 SETTINGS = Training(batch=64, optimizer="adamw", rate=1e-3, schedule="cosine", warmup=0.05)
 
@@ -85,7 +88,7 @@ def fine_tune(
     tested = (x[rows.measured], None if y is None else y[rows.measured]) if test is None else test
     net = integers_of(captured, tunable, options, classes, tested)
     tuned = {"epochs": training.epochs, "best_epoch": fitted.best_epoch, "keep": keep, "history": fitted.history}
-    return dataclasses.replace(net, about=net.about | {"fine_tuned": tuned})
+    return dataclasses.replace(net, about={**net.about, "fine_tuned": tuned})
 
 
 class Split(NamedTuple):
@@ -99,7 +102,9 @@ class Split(NamedTuple):
 def split_rows(count: int, seed: int, test_given: bool) -> Split:
     """Return which rows are for what; LevshaError where there are too few."""
     if count < 4:
-        raise LevshaError(f"x: has {count} rows; a training needs 4 at least, to learn from, to choose by and to measure.")
+        raise LevshaError(
+            f"x: has {count} rows; a training needs 4 at least, to learn from, to choose by and to measure."
+        )
     order = np.random.default_rng([9100, seed]).permutation(count)
     measured = 0 if test_given else max(1, count // MEASURED)
     held_out = max(1, (count - measured) // HELD_OUT)

@@ -150,16 +150,15 @@ class Layer(nn.Module):
         self.offset_O.copy_((goal_O - gain_O * mean_O) / self.unit_O)
 
     @torch.no_grad()
-    def tuned(self) -> tuple[Node, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        """Return the node with its weights on their grid, and how to pin them: integers, scale, column."""
+    def tuned(self) -> tuple[Node, tuple[np.ndarray, np.ndarray]]:
+        """Return the node with its weights on their grid, and how to pin them: integers (O, I) and scale (O,)."""
         integers_OI, scale_O1 = self.integers()
         real_OI = (integers_OI * scale_O1).double()
-        column = None if self.column is None else self.column.double().numpy()
         if self.column is not None:
             real_OI = real_OI / self.column.double()
         factor_O, offset_O = self.gain_O.double() * self.row_O, self.offset_O.double() * self.unit_O
         node = replace(self.node, weight_OI=real_OI, factor_O=factor_O.numpy(), offset_O=offset_O.numpy())
-        return node, (integers_OI.numpy().astype(np.int64), scale_O1[:, 0].double().numpy(), column)
+        return node, (integers_OI.numpy().astype(np.int64), scale_O1[:, 0].double().numpy())
 
 
 def _floored(numbers_O: Tensor) -> Tensor:
@@ -236,12 +235,13 @@ class Tunable(nn.Module):
 
     def tuned(self) -> tuple[tuple[Node, ...], Pins]:
         """Return the nodes as they are now, and what `lower` must know so that the integers are those that were trained."""
-        nodes, weights = [], {}
-        for layer in self.layers:
-            node = layer.node
-            assert isinstance(node, Node)
+        nodes: list[Node] = []
+        weights: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        columns: dict[str, np.ndarray] = {}
+        for node, layer in zip(self.start.nodes, self.layers, strict=True):
+            tuned = node
             if isinstance(layer, Layer):
-                node, weights[node.name] = layer.tuned()
-            nodes.append(node)
-        return tuple(nodes), Pins(scales=self.start.scales, weights=weights)
-
+                tuned, weights[node.name] = layer.tuned()
+                columns |= {} if layer.column is None else {node.name: layer.column.double().numpy()}
+            nodes.append(tuned)
+        return tuple(nodes), Pins(scales=self.start.scales, weights=weights, columns=columns)

@@ -70,7 +70,9 @@ def lower(
     LevshaError names a layer that 32 bits cannot hold.
     """
     options, pins = options or Options(), pins or Pins()
-    assert {*pins.steps, *pins.zeros, *pins.ranges, *pins.scales} <= {node.output for node in nodes}, "a pin is of a value"
+    assert {*pins.steps, *pins.zeros, *pins.ranges, *pins.scales} <= {node.output for node in nodes}, (
+        "a pin is of a value"
+    )
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
     scales = calibrate(nodes, run_float(nodes, x), options, pins)
     weights = quantise_all(nodes, known_of(nodes, sources, scales), options, pins)

@@ -50,17 +50,16 @@ class Options:
 class Pins:
     """What a recipe knows and calibration need not find out.
 
-    steps, zeros, ranges (lo, hi): of values by name; scales: all of that, and the table, at once. weights: integers (O, I), scale (O,) and
-    where they have it the column of layers by name (see Weights), for weights that are on their grid already.
+    steps, zeros, ranges (lo, hi): of values by name; scales: all of that, and the table, at once. weights: integers (O, I) and scale (O,)
+    of layers by name, for weights that are on their grid already; columns: what their inputs' steps were worth in it (see Weights).
     """
 
     steps: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     zeros: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     scales: Mapping[str, Scale] = field(default_factory=dict)
-    weights: Mapping[str, tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, np.ndarray | None]] = field(
-        default_factory=dict
-    )
+    weights: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +185,7 @@ def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Optio
             )
     return {
         node.output: pins.scales.get(node.output)
-        or scale_of(
-            node, traces[node.output], node.output not in read, options, pins, node.output in never_negative
-        )
+        or scale_of(node, traces[node.output], node.output not in read, options, pins, node.output in never_negative)
         for node in nodes
         if node.kind not in SAME
     }

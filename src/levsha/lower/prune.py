@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -101,7 +102,7 @@ def _smaller(node: Node, kept: Mapping[str, np.ndarray]) -> Node:
     assert axis is not None, node.name
     along = np.moveaxis(own, axis, 0).reshape(own.shape[axis], -1)[:, 0]
     shape = (*own.shape[:axis], int(along.sum()), *own.shape[axis + 1 :])
-    more = {name: _left(getattr(node, name), own, axis, along) for name in ("factor_O", "offset_O")}
+    more: dict[str, Any] = {name: _left(getattr(node, name), own, axis, along) for name in ("factor_O", "offset_O")}
     if node.index is not None:
         places = np.where(read[0], np.cumsum(read[0]) - 1, -1)
         index = np.where(node.index < 0, -1, places[node.index])
