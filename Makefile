@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-interpret bench-start bench-train
+.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-interpret bench-start bench-train
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -49,6 +49,10 @@ record: setup-tests
 # Cycles a MAC and bytes of the hand-made kernels beside the portable C.
 bench-kernels: setup
 	$(PYTHON) -m benchmarks.kernels
+
+# Cycles of convolutions and pools on the chip, and microseconds on this machine.
+bench-windows: setup
+	$(PYTHON) -m benchmarks.windows
 
 # Seconds for 10 000 vectors through the interpreter.
 bench-interpret: setup

@@ -12,7 +12,7 @@ import numpy as np
 from levsha.applications import Bare
 from levsha.emit.choose import Cost, choose_code
 from levsha.formats import FORMATS
-from levsha.ir import Graph, Value
+from levsha.ir import Graph, Op, Value
 from levsha.ops import Argmax, Dense
 from levsha.targets.avr import Uno
 from levsha.targets.avr.kernels import Dense24
@@ -50,7 +50,7 @@ class Measured(NamedTuple):
     stack: int
 
 
-def measure(target: Uno, op: Dense, value: Value, x_NI: np.ndarray) -> Measured:
+def measure(target: Uno, op: Op, value: Value, x_NI: np.ndarray) -> Measured:
     """Run one layer in the simulator; every output is checked."""
     graph = Graph({"x": value}, (op,))
     empty = Graph({"x": value}, (Argmax(name="y", inputs=("x",)),))

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 part=${1:-demo}
-test_packages=(g++ arduino-core-avr gcc-arm-none-eabi)
+test_packages=(g++ arduino-core-avr gcc-arm-none-eabi qemu-user-static)
 
 # apt_install PACKAGE...: through apt, as root or with sudo; what could not be had is remembered and not tried again.
 apt_install() {

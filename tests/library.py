@@ -14,8 +14,8 @@ from levsha.export.base import Source
 from levsha.formats import FORMATS
 from levsha.ir import Graph
 from levsha.meaning import Meaning, Quantity
+from levsha.net import Net
 from levsha.ops import Argmax
-from levsha.run import Net
 from tests.nets import CHARSET, small_chat_graph
 from tests.test_exact import inputs_of
 from tests.test_sensor import APART, sensor_graph

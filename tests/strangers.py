@@ -12,7 +12,7 @@ BLOCKS = {"binary": 8, "ternary": 5, "two_bit": 8, "two_bit_z80": 8, "int4": 4, 
 DIGITS = {"binary": 8, "ternary": 5, "two_bit": 4, "two_bit_z80": 4, "int4": 2, "int8": 1}
 SCALED = {"binary": (2, -1), "ternary": (1, -1), "two_bit": (2, -3), "two_bit_z80": (1, -2), "int4": (1, -7), "int8": (1, 0)}  # fmt: skip
 KINDS = {"uint8_t": "<u1", "int8_t": "<i1", "int16_t": "<i2", "int32_t": "<i4"}
-LETTERS = {"multiplier_O": "_multiplier", "bias_O": "_bias", "extra_O": "_extra", "table": "_table", "table_VE": "_table", "index": ".index", "init": ".init"}  # fmt: skip
+LETTERS = {"multiplier_O": "_multiplier", "bias_O": "_bias", "extra_O": "_extra", "table": "_table", "table_VE": "_table", "index": ".index", "init": ".init", "pad_I": ".pad_I", "multiplier_KC": ("_multiplier", ".multiplier_KC"), "bias_C": "_bias"}  # fmt: skip
 TOPS = {"binary": 255, "ternary": 255, "two_bit": 127, "two_bit_z80": 127, "int4": 63, "int8": 255}
 MEANS = {"binary": 1.0, "ternary": 1.4, "two_bit": 0.624, "two_bit_z80": 1.25, "int4": 0.42}
 ENDS = {"ternary": (-1, 1), "two_bit_z80": (-2, 1), "int4": (-7, 7), "int8": (-127, 127)}
@@ -47,21 +47,38 @@ def read_bin(path: Path) -> dict[str, Any]:
 def take(op: dict[str, Any], name: str, parts: dict[str, np.ndarray]) -> None:
     """The arrays of an op, and of those inside it, from its constants."""
 
-    def joined(start: str) -> np.ndarray:
+    def joined(start: str | tuple[str, ...]) -> np.ndarray:
         return np.concatenate([part for label, part in parts.items() if label.startswith(start)])
 
     for field, letters in LETTERS.items():
         if isinstance(op.get(field), dict):
-            op[field] = joined(name + letters).reshape(op[field]["shape"])
+            starts = [name + text for text in ([letters] if isinstance(letters, str) else letters)]
+            op[field] = np.resize(joined(tuple(starts)), op[field]["shape"])
         elif field in op:
             op[field] = np.array(op[field])
     if isinstance(op.get("weight_OI"), dict):
-        op["weight_OI"] = unpack(joined(f"{name}_weight"), op["format"], *op["weight_OI"]["shape"])
+        packed = {label: part for label, part in parts.items() if label.startswith(f"{name}_weight")}
+        op["weight_OI"] = unpack_weights(op, packed, *op["weight_OI"]["shape"])
     for inner in op["body"]["ops"] if "body" in op else []:
         take(inner, f"{name}_step_{inner['name']}", parts)
 
 
+def unpack_weights(op: dict[str, Any], parts: dict[str, np.ndarray], outputs: int, inputs: int) -> np.ndarray:
+    groups = op.get("groups", 1)
+    if groups > 1 and groups == op["shape"][2]:  # tap by tap
+        firsts = [0, *(int(name.rsplit("_", 1)[1]) for name in list(parts)[1:]), outputs]
+        rows = [unpack_digits(part, op["format"]).reshape(inputs, -1) for part in parts.values()]
+        return np.concatenate([row[:, : end - first].T for row, first, end in zip(rows, firsts, firsts[1:], strict=False)])  # fmt: skip
+    bytes_of_groups = np.concatenate(list(parts.values())).reshape(groups, -1)
+    return np.concatenate([unpack(packed, op["format"], outputs // groups, inputs) for packed in bytes_of_groups])
+
+
 def unpack(packed: np.ndarray, name: str, outputs: int, inputs: int) -> np.ndarray:
+    blocks = unpack_digits(packed, name).reshape(-1, inputs, BLOCKS[name])
+    return blocks.swapaxes(1, 2).reshape(-1, inputs)[:outputs]
+
+
+def unpack_digits(packed: np.ndarray, name: str) -> np.ndarray:
     byte, digits = packed.astype(int), []
     for k in range(DIGITS[name]):
         if name == "ternary":
@@ -73,8 +90,7 @@ def unpack(packed: np.ndarray, name: str, outputs: int, inputs: int) -> np.ndarr
             width = 8 // DIGITS[name]
             digits.append(byte >> width * k & (1 << width) - 1)
     factor, offset = SCALED[name]
-    blocks = np.stack(digits, 1).reshape(-1, inputs, BLOCKS[name])
-    return (blocks.swapaxes(1, 2).reshape(-1, inputs) * factor + offset)[:outputs]
+    return np.stack(digits, 1).ravel() * factor + offset
 
 
 def compute(net: dict[str, Any], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -90,16 +106,67 @@ def compute(net: dict[str, Any], inputs: dict[str, np.ndarray]) -> dict[str, np.
 
 
 def run_Dense(op, x):
-    return x @ op["weight_OI"].T.astype(np.int64)
+    return x.reshape(len(x), -1) @ op["weight_OI"].T.astype(np.int64)
+
+
+def windows(op, x):
+    """Each window (i, j) with the real elements it meets, by tap: y's shape, then (i, j, [(k, elements of all channels), ...])."""
+    (height, width, channels), (rows, columns) = op["shape"], op["kernel"]
+    image, (top, left, bottom, right) = x.reshape(len(x), height, width, channels), op["pads"]
+    down, across = ((size + before + after - dilation * (n - 1) - 1) // stride + 1 for size, before, after, dilation, n, stride in zip(
+        (height, width), (top, left), (bottom, right), op["dilations"], (rows, columns), op["strides"], strict=True))  # fmt: skip
+    found = []
+    for i in range(down):
+        for j in range(across):
+            met = []
+            for a in range(rows):
+                for b in range(columns):
+                    row = i * op["strides"][0] + a * op["dilations"][0] - top
+                    column = j * op["strides"][1] + b * op["dilations"][1] - left
+                    if 0 <= row < height and 0 <= column < width:
+                        met.append((a * columns + b, image[:, row, column]))
+            found.append((i, j, met))
+    return (len(x), down, across), found
+
+
+def run_Conv(op, x):
+    size, found = windows(op, x)
+    n, outputs, taps = op["shape"][2] // op["groups"], len(op["weight_OI"]), op["kernel"][0] * op["kernel"][1]
+    y, padding = np.zeros((*size, outputs), np.int64), np.array(op.get("pad_I", [0] * op["shape"][2]))
+    weight = op["weight_OI"].astype(np.int64).reshape(outputs, taps, n)
+    for i, j, met in found:
+        read = [dict(met).get(k, np.tile(padding, (len(x), 1))) for k in range(taps)]
+        for o in range(outputs):
+            g = o // (outputs // op["groups"])
+            y[:, i, j, o] = sum(read[k][:, g * n : g * n + n] @ weight[o, k] for k in range(taps))
+    return y
+
+
+def run_MaxPool(op, x):
+    size, found = windows(op, x)
+    return np.stack([np.max([c for _, c in met], 0) for _, _, met in found], 1).reshape(*size, -1)
+
+
+def run_SumPool(op, x):
+    size, found = windows(op, x)
+    nothing = np.zeros((len(x), op["shape"][2]), np.int64)
+    return np.stack([sum((c for _, c in met), nothing) for _, _, met in found], 1).reshape(*size, -1)
 
 
 def run_Add(op, a, b):
     return a + b
 
 
+def run_ScaledAdd(op, *x):
+    sums = sum(part.reshape(x[0].shape) * m.astype(np.int64) for part, m in zip(x, op["multiplier_KC"], strict=True))
+    return np.clip((sums + op["bias_C"].astype(np.int64) + op["rounding"]) >> op["shift"], op["lo"], op["hi"])
+
+
 def run_Requantize(op, x):
-    multiplier, bias = op["multiplier_O"].astype(np.int64), op["bias_O"].astype(np.int64)
-    extra = op["extra_O"].astype(np.int64) if "extra_O" in op else 0
+    multiplier, bias, extra = (
+        a.astype(np.int64).reshape(x.shape[1:] if a.size > x.shape[-1] else -1)
+        for a in (op["multiplier_O"], op["bias_O"], op.get("extra_O", np.zeros(1)))
+    )
     pre = op["pre_shift"]
     p = (x + (1 << pre >> 1)) >> pre if pre else x
     sums = p * multiplier + ((bias << op["bias_shift"]) + op["rounding"]) * (1 << extra)
@@ -120,7 +187,8 @@ def run_Gather(op, x):
 
 
 def run_Concat(op, *x):
-    return np.concatenate(x, -1)
+    leading = op.get("leading")
+    return np.concatenate(x if leading is None else [part.reshape(len(part), *leading, -1) for part in x], -1)
 
 
 def run_Multiply(op, a, b):

@@ -10,8 +10,8 @@ import pytest
 
 from levsha.ir import Graph, Value
 from levsha.meaning import Meaning, Quantity
+from levsha.net import Net
 from levsha.ops import Requantize
-from levsha.run import Net
 from tests.library import bare_net, chat_net, export, need_tool, sensor_net
 from tests.test_exact import EXAMPLES
 from tests.test_sensor import CORE

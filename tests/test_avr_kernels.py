@@ -200,7 +200,9 @@ def test_the_estimate_is_near(weights: str, x_type: str, outputs: int, tmp_path:
         x_NI = corners(x_type, 200, rng)[:2]
         _, cycles = run(op, x_NI, x_type, y_type, tmp_path, calls=[outputs])
         for row, found in zip(x_NI, cycles, strict=True):
-            assert dense24.estimate(op, value, float((row != 0).mean())) == pytest.approx(found, rel=0.03)
+            assert dense24.estimate(op, x_type, op.infer(value).c_type, float((row != 0).mean())) == pytest.approx(
+                found, rel=0.03
+            )
 
 
 def test_takes_only_what_is_exact() -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.meaning import Meaning, Quantity
-from levsha.ops import Argmax, Dense
+from levsha.net import Net
+from levsha.ops import Argmax, Conv, Dense
 from levsha.recipes import find_recipe
 from levsha.recipes.regression.net import Prepared, build_mlp
 from levsha.recipes.tinychat.net import CONTEXT_NGRAMS, QUERY_NGRAMS
 from levsha.recipes.tinychat.settings import top_of
-from levsha.run import Net, Run
+from levsha.run import Run
 from levsha.store import save_graph, stable
 from levsha.train.files import load_mlp
 from levsha.train.fit import predict
@@ -39,6 +41,7 @@ from tests.test_cli import GOOD
 from tests.test_exact import EXAMPLES, inputs_of
 from tests.test_sensor import APART, sensor_graph
 
+FORMATS_PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
 FLOATS = {"npz": strangers.read_npz, "pt": strangers.read_pt, "safetensors": strangers.read_safetensors}
 INTEGERS = {"json": strangers.read_json, "bin": strangers.read_bin}
 BRIEF = ["--splits", "1", "--hidden", "12", "8", "--train.epochs", "12", "--vectors", "20", "--train.batch", "32", "--jobs", "1"]  # fmt: skip
@@ -180,6 +183,23 @@ def test_an_integer_regression_says_which_readings_it_takes(classes: Path) -> No
     assert net["application"] == {"name": "sensor"} and "wetter.csv" in net["title"]
 
 
+def test_a_regression_as_onnx_answers_as_the_page_says(
+    numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(numbers), "--to", "onnx"]) == 0
+    own, x_NI = Run(numbers).net("sensor-int8"), table_of(numbers).table.x_NI
+    readings, integers = own.graph.inputs["readings"], own.meaning.to_integers("readings", x_NI)
+    inside = ((integers >= readings.lows) & (integers <= readings.highs)).all(1)
+    (code,) = re.findall(r"## ONNX.*?```python\n(.*?)```", FORMATS_PAGE.read_text(), re.DOTALL)
+    found: dict[str, Any] = {"onnxruntime": onnxruntime, "json": json, "numpy": np, "reals": x_NI[inside]}
+    exec(compile(code, str(FORMATS_PAGE), "exec"), found)
+    want = interpret(own.graph, {"readings": integers[inside]})["result"]
+    np.testing.assert_array_equal(found["result"], want)
+    assert inside.sum() > 100 and len(np.unique(want)) > 50
+
+
 @pytest.mark.parametrize("to", INTEGERS)
 def test_an_integer_chat_answers_elsewhere(to: str, chat: Path) -> None:
     net, own = INTEGERS[to](exported(chat, to)), Run(chat).net("pruned-two_bit")
@@ -234,10 +254,22 @@ def large_graph() -> Graph:
     return Graph({"x": Value((200,), -9, 9)}, (dense, Argmax(name="best", inputs=("fc",))), ("fc", "best"))
 
 
+def large_windows() -> Graph:
+    """Channels of their own, then groups of them, whose weights are packed in parts."""
+    rng, own, one = np.random.default_rng(0), {"shape": (1, 9, 4_000), "groups": 4_000}, (1, 9)
+    taps = Conv(
+        name="a", inputs=("x",), kernel=one, weight_OI=rng.integers(-7, 8, (4_000, 9)), format=FORMATS["int8"], **own
+    )  # type: ignore[arg-type]
+    own = {"shape": (1, 1, 4_000), "kernel": (1, 1), "groups": 40}
+    groups = Conv(name="b", inputs=("a",), weight_OI=rng.integers(-7, 8, (400, 100)), format=FORMATS["int8"], **own)  # type: ignore[arg-type]
+    return Graph({"x": Value((9, 4_000), -9, 9)}, (taps, groups), ("a", "b"))
+
+
 NETS = [
     *(pytest.param(bare_net(example.values[0]), id=str(example.id)) for example in EXAMPLES),  # type: ignore[arg-type]
     *(pytest.param(chat_net(weights), id=f"chat-{weights}") for weights in FORMATS),
     pytest.param(sensor_net(), id="sensor"), pytest.param(bare_net(large_graph()), id="parts"),
+    pytest.param(bare_net(large_windows()), id="windows-parts"),
 ]  # fmt: skip
 
 
@@ -302,7 +334,7 @@ def test_the_library_of_a_run_passes_its_self_test(kind: str, request, tmp_path:
 
 
 def test_every_export_is_described() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+    page = FORMATS_PAGE.read_text()
     assert all(f"--to {name}" in page or f"`.{name}`" in page for name in EXPORTS)
 
 

@@ -13,8 +13,8 @@ from levsha.errors import LevshaError
 from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.meaning import Meaning, Quantity
+from levsha.net import Net
 from levsha.ops import Add
-from levsha.run import Net
 from tests.library import (
     COMPILERS,
     FORMAT_NAMES,

@@ -30,6 +30,7 @@ from levsha.lower import (
     run_float,
 )
 from levsha.lower.diagnose import run_integers
+from levsha.net import Net
 from levsha.ops import Argmax, Dense, Requantize
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.learn import integer_answer
@@ -37,7 +38,6 @@ from levsha.recipes.regression.net import Prepared, build_mlp
 from levsha.recipes.regression.settings import TableTraining
 from levsha.recipes.tinychat.integer import lower_chat
 from levsha.recipes.tinychat.settings import top_of
-from levsha.run import Net
 from levsha.store import graph_hash
 from levsha.train.fit import fit, predict
 from levsha.train.mlp import Mlp

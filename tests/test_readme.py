@@ -10,8 +10,8 @@ from levsha.applications import Chat
 from levsha.cli import main
 from levsha.commands import COMMANDS
 from levsha.meaning import Meaning
+from levsha.net import Net
 from levsha.recipes import RECIPES
-from levsha.run import Net
 from tests.nets import small_chat_graph
 
 ROOT = Path(__file__).parents[1]

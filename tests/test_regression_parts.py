@@ -12,13 +12,13 @@ from levsha.data.tables import load_table
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.evidence.regression import r_squared
+from levsha.net import Net
 from levsha.recipes.regression import explain
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.learn import integer_answer, score, train_net
 from levsha.recipes.regression.net import Prepared, build_mlp, parameters
 from levsha.recipes.regression.recipe import RECIPE
 from levsha.recipes.regression.settings import ACTIVATIONS, Regression, TableTraining
-from levsha.run import Net
 from levsha.targets import TARGETS
 from levsha.train.fit import predict
 

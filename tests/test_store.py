@@ -16,7 +16,7 @@ from levsha.export.base import Floats, Source
 from levsha.interpret import interpret
 from levsha.ir import Graph
 from levsha.meaning import Meaning, Quantity
-from levsha.run import Net
+from levsha.net import Net
 from levsha.store import graph_hash, load_graph, save_graph
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.mlp import estimate_norm, init_mlp

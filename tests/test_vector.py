@@ -14,8 +14,8 @@ from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.meaning import Meaning
+from levsha.net import Net
 from levsha.ops import Argmax, Dense, Requantize
-from levsha.run import Net
 from levsha.targets import TARGETS
 from tests.test_sensor import random_lines, sensor_graph
 

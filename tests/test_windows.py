@@ -1,6 +1,8 @@
 """Ops that slide a window equal torch in float64, whatever their geometry; what is impossible is named."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,14 @@ from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS
+from levsha.interpret import interpret
 from levsha.ir import Graph, Value
 from levsha.ops import Conv, MaxPool, SumPool
+from levsha.ops.dense import ARRAY_BYTES
+from levsha.targets import TARGETS
 
 BYTES = (0, 255)
+HOST = TARGETS["host"]
 
 
 @st.composite
@@ -124,6 +130,10 @@ def conv(**options: Any) -> Conv:
     return Conv(name="y", inputs=("x",), **(fields | options))
 
 
+def pool(kind: type[MaxPool] | type[SumPool], **options: Any) -> MaxPool | SumPool:
+    return kind(name="y", inputs=("x",), **({"shape": (4, 4, 2), "kernel": (2, 2)} | options))
+
+
 MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: conv(shape=(4, 4)), "shape is (4, 4); 3 whole numbers of 1 or more are needed"),
     (lambda: conv(kernel=(0, 3)), "kernel is (0, 3); 2 whole numbers of 1 or more are needed"),
@@ -139,6 +149,8 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: conv(pad_I=np.array([1])), "pad has shape (1,); one number for each of 2 channels is needed"),
     (lambda: conv(pad_I=np.array([1, -1])), "pad holds -1..1; the input's type, uint8_t, allows 0..255"),
     (lambda: conv(weight_OI=np.full((3, 18), 127), sum_bits=16), "a sum can reach 582 930; int16 allows 32 767"),
+    (lambda: pool(MaxPool, pads=(2, 0, 0, 0)), "a window lies in the padding alone, and has no largest element"),
+    (lambda: pool(SumPool, kernel=(2, 9)), "the window covers (2, 9) rows and columns"),
 ]  # fmt: skip
 
 
@@ -161,3 +173,95 @@ def test_padding_counts_in_the_proven_range() -> None:
     assert ends() == (0, 200)
     assert ends(pads=(1, 0, 0, 0), pad_I=np.array([-7, 100])) == (-28, 200)
     assert ends(pads=(1, 0, 0, 0), pad_I=np.array([90, 0])) == (0, 360)
+
+
+def test_a_known_total_bounds_every_window() -> None:
+    value = Value((4, 4, 2), 0, 9, total=9)
+    weight_OI = np.full((1, 18), -5)
+    assert conv(weight_OI=weight_OI, pads=(1, 1, 1, 1)).infer(value).lo == -45
+    assert conv(weight_OI=weight_OI, pads=(1, 1, 1, 1), pad_I=np.array([0, 1])).infer(value).lo == -5 * 9 * 18
+    assert pool(SumPool).infer(value).hi == 9
+
+
+def test_pools_keep_the_ranges_of_channels() -> None:
+    """A sum goes by how many real elements its window holds: 1 to 4 here."""
+    value = Value((4, 4, 2), -9, 50, ranges=((10, 50), (-9, -2)))
+    assert pool(MaxPool).infer(value).ranges == value.ranges
+    assert pool(SumPool, pads=(1, 1, 0, 0)).infer(value).ranges == ((10, 200), (-36, -2))
+    assert pool(SumPool, pads=(2, 0, 0, 0)).infer(value).ranges == ((0, 200), (-36, 0))
+
+
+def runs_exactly(op: Conv, value: Value, folder: Path, need: Any, target: Any = HOST) -> Graph:
+    need(target)
+    graph = Graph({"x": value}, (op,))
+    x = {"x": np.random.default_rng(1).integers(value.lo, value.hi, (3, *value.shape), endpoint=True)}
+    np.testing.assert_array_equal(target.run(graph, x, folder).outputs["y"], interpret(graph, x)["y"])
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels", "groups", "outputs", "arrays"),
+    [
+        ((1, 9), 40, 1, 101, ["", "_88"]),  # a layer in parts
+        ((1, 9), 40, 8, 808, ["", "_707"]),  # groups together in an array
+        ((1, 9), 1_000, 2, 10, ["", "_4", "_5", "_9"]),  # the outputs of a group in several
+        ((3, 3), 4_000, 4_000, 4_000, ["", "_3640"]),  # channels of their own
+        ((1, 40), 600, 600, 1_800, ["", "_819", "_1638"]),
+    ],
+)
+@pytest.mark.parametrize("pad", [0, 1])
+def test_weights_larger_than_an_array_are_cut(
+    kernel: tuple[int, int], channels: int, groups: int, outputs: int, arrays: list[str], pad: int, tmp_path: Path, need
+) -> None:
+    rng = np.random.default_rng(0)
+    weight_OI = rng.integers(-127, 128, (outputs, kernel[0] * kernel[1] * channels // groups))
+    op = conv(
+        shape=(kernel[0], kernel[1] + 1, channels), kernel=kernel, groups=groups, weight_OI=weight_OI, pads=(0, pad, 0, 0),
+        pad_I=rng.integers(-9, 9, channels),
+    )  # fmt: skip
+    graph = runs_exactly(op, Value(op.shape, -9, 9), tmp_path, need)
+    constants = op.code(graph.values["y"], graph.values["x"]).constants
+    names = [name for name in constants if "_weight" in name]
+    assert all(constants[name].data.size <= ARRAY_BYTES for name in names)
+    assert [name.removeprefix("y_weight") for name in names] == ["_0" if len(arrays) > 1 else "", *arrays[1:]]
+
+
+@pytest.mark.parametrize(
+    ("weights", "lo", "hi", "largest", "c_type"),
+    [
+        ("binary", 0, 1, 1, "int8_t"),
+        ("int8", 0, 9, 0, "uint8_t"),
+        ("binary", 0, 300, 1, "int16_t"),
+        ("int8", -300, 9, 2, "int16_t"),
+        ("int4", -99, 900, 7, "int32_t"),
+        ("binary", -(1 << 20), 1 << 20, 1, "int32_t"),
+        ("int8", -(1 << 20), 1 << 20, 127, "int32_t"),
+    ],
+)
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
+def test_channels_of_their_own_in_every_type(
+    target: Any, weights: str, lo: int, hi: int, largest: int, c_type: str, tmp_path: Path, need
+) -> None:
+    """Sums wrap in the type of the output; their results do not."""
+    weight_OI = np.random.default_rng(0).integers(-largest, largest, (6, 9), endpoint=True)
+    if weights == "binary":
+        weight_OI = np.where(weight_OI < 0, -1, 1)
+    weight_OI[0] = largest
+    op = conv(shape=(3, 3, 3), groups=3, weight_OI=weight_OI, format=FORMATS[weights], pads=(1, 1, 1, 1))
+    assert runs_exactly(op, Value(op.shape, lo, hi), tmp_path, need, target).values["y"].c_type == c_type
+
+
+def test_images_beyond_16_bits_have_functions_of_their_own(tmp_path: Path, need) -> None:
+    """Of one geometry: one op counts in 16 bits, the next in 32, since it makes more."""
+    need(HOST)
+    rng, image = np.random.default_rng(0), {"shape": (200, 200, 1), "pads": (1, 0, 0, 1)}
+    few, many = (conv(**image, weight_OI=rng.integers(-9, 9, (outputs, 9))) for outputs in (1, 2))
+    deep = {"shape": (199, 199, 2), "pads": (1, 1, 1, 1), "kernel": (3, 3)}
+    apart = conv(**deep, groups=2, weight_OI=rng.integers(-9, 9, (2, 9)))
+    ops = [replace(few, name="few"), replace(many, name="many"), replace(apart, name="apart", inputs=("many",))]
+    ops += [replace(pool(kind, **deep), name=kind.__name__, inputs=("many",)) for kind in (MaxPool, SumPool)]
+    graph = Graph({"x": Value((200, 200), -9, 9)}, tuple(ops), tuple(op.name for op in ops))
+    x = {"x": rng.integers(-9, 10, (1, 200, 200))}
+    got, want = HOST.run(graph, x, tmp_path).outputs, interpret(graph, x)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(got[name], want[name])

@@ -10,12 +10,14 @@ __version__ = "0.1.0"
 _PUBLIC = {  # name: where it is; imported when it is first asked for, so that `import levsha` costs nothing
     "Arrays": "levsha.train.batch",
     "LevshaError": "levsha.errors",
-    "Net": "levsha.run",
+    "Net": "levsha.net",
     "Run": "levsha.run",
     "Stream": "levsha.train.batch",
     "Training": "levsha.train.settings",
+    "fine_tune": "levsha.conversion.fine_tune",
     "fit": "levsha.train.fit",
-    "load": "levsha.run",
+    "convert": "levsha.conversion.door",
+    "load": "levsha.net",
     "loss": "levsha.train.losses",
     "predict": "levsha.train.fit",
 }

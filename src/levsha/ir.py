@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 
 SIGIL = "$"  # in C texts: what the net's prefix and an underscore are put in place of
@@ -172,6 +173,14 @@ class Op(ABC):
     def code(self, out: Value, *x: Value) -> Code:
         """Return the portable C: exact on every target, in any dialect."""
 
+    def macs(self, out: Value, *x: Value) -> int:
+        """Return how many weights are multiplied in one run."""
+        return 0
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """Add nodes of plain integers to a model and return the tensor that holds the output; LevshaError where there is no such form."""
+        raise LevshaError(f"{self.name} ({type(self).__name__}): has no form in ONNX; export the net to c or json.")
+
     @classmethod
     @abstractmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
@@ -231,6 +240,11 @@ class Graph:
     def prefix(self, count: int) -> Graph:
         """Return the graph of the first `count` ops, with the last of them as its output."""
         return replace(self, ops=self.ops[:count], outputs=(self.ops[count - 1].name,))
+
+
+def count_macs(graph: Graph) -> int:
+    """Return the multiply-accumulates of one run of a graph."""
+    return sum(op.macs(graph.values[op.name], *(graph.values[name] for name in op.inputs)) for op in graph.ops)
 
 
 def constant_bytes(graph: Graph) -> int:

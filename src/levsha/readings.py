@@ -8,7 +8,7 @@ import numpy as np
 
 from levsha.applications.sensor import READINGS
 from levsha.errors import LevshaError
-from levsha.run import Net
+from levsha.net import Net
 
 
 def to_readings(net: Net, x_NI: np.ndarray, where: Sequence[str]) -> np.ndarray:

@@ -7,70 +7,19 @@ import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from levsha.applications import APPLICATIONS, Application
 from levsha.errors import LevshaError, warn
 from levsha.files import read_kept, remove_stale
 from levsha.ir import Graph
-from levsha.meaning import Meaning
-from levsha.store import load_graph, save_graph
+from levsha.net import Net
 from levsha.targets import Conversation, Firmware, Target, find_image
 
 FORMAT = 2  # of results.json; 1 had no notices, and the chip's columns under other names
 ROOMS = ("splits", "training", "nets", "firmware", "certificates", "measurements")
-
-
-@dataclass(frozen=True)
-class Net:
-    """An integer net with what its integers mean and the conversation that goes around it."""
-
-    graph: Graph
-    meaning: Meaning
-    application: Application
-    title: str
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    def integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
-        """Return real numbers (N, I) of an input, in their units, as the nearest integers that the net takes."""
-        value = self.graph.values[name]
-        return self.meaning.to_integers(name, real_NI).clip(value.lows, value.highs)
-
-    def save(self, path: Path, about: dict[str, Any]) -> str:
-        """Write the net as one file, and return its hash; about: what else to keep beside it."""
-        whole = about | {
-            "title": self.title,
-            "meaning": self.meaning.to_json(),
-            "application": self.application.to_json(),
-        }
-        return save_graph(self.graph, path, whole)
-
-    @classmethod
-    def load(cls, path: Path) -> Net:
-        """Read a net; LevshaError where the file is damaged, or was made by a version that kept no meaning."""
-        graph, about = load_graph(path)
-        if "meaning" not in about or about.get("application", {}).get("name") not in APPLICATIONS:
-            raise LevshaError(
-                f"{path}: was made by an older Levsha and says nothing of what its integers mean; make it anew with levsha run."
-            )
-        meaning = Meaning.from_json(about["meaning"])
-        return cls(
-            graph,
-            meaning,
-            APPLICATIONS[about["application"]["name"]].from_json(about["application"], meaning),
-            about["title"],
-        )
-
-
-def load(path: Path | str) -> Net:
-    """Return the integer net of a file, such as RUN/nets/VARIANT.safetensors; LevshaError where it is none."""
-    return Net.load(Path(path))
 
 
 class Run:

@@ -129,7 +129,7 @@ def fold_average_pool(build: Build, call: Call) -> None:
     ones = torch.ones(1, *view.shape)
     value, shape, pads = _padded(build, call, view, four(a["pads"]), view.fill == 0)
     window = Window(shape, two(a["kernel"], 1), two(a["strides"], 1), (1, 1), pads)
-    total = replace(call, attributes=a | {"counted": a["pads"]})
+    total = replace(call, attributes={**a, "counted": a["pads"]})
     area = math.prod(a["kernel"])
     share = MEANINGS["average_pool"](call, ones) / (MEANINGS["average_pool"](total, ones) * area)
     factor = image_view(View("", share[0].double().numpy())).index.ravel()

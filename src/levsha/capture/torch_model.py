@@ -96,9 +96,10 @@ def _shape(node: FxNode) -> tuple[int, ...]:
 def _read(node: FxNode, known: Mapping[str, Any], reader: Reader) -> Any:
     """The value, the constant, or the several values of a node."""
     target: Any = node.target
-    args, kwargs = (torch.fx.map_arg(part, lambda n: known[n.name]) for part in (node.args, node.kwargs))
+    args: Any = torch.fx.map_arg(node.args, lambda n: known[n.name])
+    kwargs: Any = torch.fx.map_arg(node.kwargs, lambda n: known[n.name])
     if target is operator.getitem:
-        return args[0][args[1]]  # pyright: ignore[reportIndexIssue]
+        return args[0][args[1]]
     name = getattr(target, "_schema", None) and target._schema.name.split("::")[1].rstrip("_")
     if name in NOTHING:
         return None

@@ -48,7 +48,7 @@ SEVERAL = ("chunk", "split", "split_with_sizes", "unbind", "tensor_split", "unsa
 
 def _call(n: Node) -> tuple[Name, Callable[[Tensor], Any]]:
     """The value that is moved, and the operation as a function of it alone."""
-    (first, x), *others = n.given.items()
+    (_, x), *others = n.given.items()
     more = {
         key: value
         for key, value in others
@@ -79,7 +79,7 @@ def several(n: Node) -> list[Name]:
 
 def pad(n: Node) -> Name:
     """Add padding with a constant, or by what lies at the border."""
-    x, operation = _call(n)
+    x, _ = _call(n)
     mode, value = n.get("mode", "constant"), n.get("value") or 0.0
     if mode == "constant":
         index = index_of(lambda t: torch.constant_pad_nd(t, n["pad"], 0.0), x.shape)

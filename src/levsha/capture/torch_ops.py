@@ -150,7 +150,7 @@ def _clip(lo: str | float, hi: str | float) -> Handler:
 
 def _function(n: Node) -> Name:
     """An element-by-element function: torch's own operation, with its other arguments as they are."""
-    (first, x), *others = n.given.items()
+    (_, x), *others = n.given.items()
     more = dict(others)
     return n.emit(
         "function", [x], {"name": _short(n.target), "function": lambda t: n.target(t, **_keywords(n.target, more))}

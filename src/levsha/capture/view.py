@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class View:
 class Peeled(NamedTuple):
     """An image without its border of fill, and how much that is: top, left, bottom, right."""
 
-    index: np.ndarray
+    inner: np.ndarray
     pads: tuple[int, int, int, int]
 
 
@@ -57,10 +57,10 @@ def peel(index_HWC: np.ndarray) -> Peeled:
     >>> peel(np.array([[[-1], [-1]], [[-1], [5]]])).pads
     (1, 1, 0, 0)
     """
-    real_HW = (index_HWC >= 0).any(2)
-    rows, columns = np.flatnonzero(real_HW.any(1)), np.flatnonzero(real_HW.any(0))
+    real_HW: Any = (index_HWC >= 0).any(axis=2)
+    rows, columns = np.flatnonzero(real_HW.any(axis=1)), np.flatnonzero(real_HW.any(axis=0))
     if not len(rows):
         return Peeled(index_HWC, (0, 0, 0, 0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    pads = (int(top), int(left), int(len(real_HW) - bottom), int(real_HW.shape[1] - right))
+    pads = (int(top), int(left), int(index_HWC.shape[0] - bottom), int(index_HWC.shape[1] - right))
     return Peeled(index_HWC[top:bottom, left:right], pads)

@@ -18,6 +18,7 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "run": Command("run RECIPE", "train, prune, quantise, build, check and measure", "recipe"),
+    "convert": Command("convert MODEL", "turn a torch or ONNX model into exact integers, and ship it", "convert"),
     "train": Command("train RECIPE", "the first part of run: only train", "recipe"),
     "chat": Command("chat RUN", "talk with a net of a run; --target CHIP: with its firmware, simulated", "chat"),
     "ask": Command("ask RUN", "give a sensor model readings; --target CHIP: its firmware, simulated", "ask"),

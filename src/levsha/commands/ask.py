@@ -13,8 +13,9 @@ from tyro.conf import Positional
 
 from levsha.commands.parse import parse
 from levsha.errors import LevshaError
+from levsha.net import Net
 from levsha.readings import in_words, to_readings
-from levsha.run import Net, Run
+from levsha.run import Run
 from levsha.targets import Answer, Conversation, Target, find_target
 
 

@@ -9,15 +9,12 @@ from tyro.conf import Positional
 
 from levsha.commands.parse import parse
 from levsha.errors import LevshaError
-from levsha.export import EXPORTS, find_export, writer
+from levsha.export import EXPORTS, FOLDERS, TESTS, find_export, writer
 from levsha.export.base import Floats, Source
 from levsha.files import write_file
 from levsha.recipes import find_recipe
 from levsha.run import Run
 from levsha.store import read_safetensors
-
-TESTS = 8  # vectors in a self-test
-FOLDERS = ("c", "arduino")  # exports of several files, which go by the prefix
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Export:
     run: Positional[Path]
     """The folder of a run."""
     to: str = "json"
-    """c, arduino, json or bin: an integer net, whole. npz, pt or safetensors: the float weights it was trained as."""
+    """c, arduino, json, bin or onnx: an integer net, whole. npz, pt or safetensors: the float weights it was trained as."""
     variant: str | None = None
     """Which variant; without it, the one the run recommends."""
     file: Path | None = None

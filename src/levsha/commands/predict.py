@@ -16,8 +16,9 @@ from levsha.data.csv import read_inputs
 from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.interpret import interpret
+from levsha.net import Net
 from levsha.readings import READINGS, answers, to_readings
-from levsha.run import Net, Run
+from levsha.run import Run
 from levsha.targets import find_target
 
 

@@ -17,7 +17,8 @@ from levsha.errors import LevshaError
 from levsha.evidence.check import certificate, compare, find_first_difference, tool_versions
 from levsha.files import read_kept, write_file
 from levsha.ir import Graph
-from levsha.run import Net, Run
+from levsha.net import Net
+from levsha.run import Run
 from levsha.store import graph_hash
 from levsha.targets import Firmware, Outcome, Target, Typed, find_image
 from levsha.targets.firmware import MANIFEST

@@ -12,7 +12,7 @@ from levsha.export.base import Source
 from levsha.export.c import library
 from levsha.export.example import answer, is_chat
 from levsha.ir import C_TYPES, Graph
-from levsha.run import Net
+from levsha.net import Net
 from levsha.targets import ARDUINO
 
 NEAR_BYTES = 60_000  # of constants: near pointers into program memory reach 65 535, and others' constants lie there too

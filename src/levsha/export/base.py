@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from levsha.run import Net
+from levsha.net import Net
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from levsha.applications import Chat
 from levsha.data.pairs import QUERY_BYTES, RESPONSE_BYTES
 from levsha.emit.example import own_state, wrapped
 from levsha.emit.names import Names
-from levsha.run import Net
+from levsha.net import Net
 
 
 def is_chat(net: Net) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from levsha.formats import Format
 from levsha.ir import Graph, Op
-from levsha.run import Net
+from levsha.net import Net
 from levsha.store import describe_value, graph_hash
 
 

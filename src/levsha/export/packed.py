@@ -36,7 +36,7 @@ def _shown(array: np.ndarray) -> Any:
 
 def _apart(op: Op, name: str) -> dict[str, Constant]:
     """The arrays that the C does without, of ops inside this one too; their names have a dot, which no name in C has."""
-    arrays = {f"{name}.{field}": getattr(op, field) for field in op.apart}
+    arrays = {f"{name}.{field}": getattr(op, field) for field in op.apart if getattr(op, field) is not None}
     found = {
         label: Constant(Value(array.shape, int(array.min()), int(array.max())).c_type, array)
         for label, array in arrays.items()

@@ -119,7 +119,8 @@ class Node:
 
 def _linear(node: Node, *x: Tensor) -> Tensor:
     assert node.weight_OI is not None
-    x_NI = torch.cat([part.flatten(1) for part in x], 1) if len(x) > 1 else x[0].flatten(1)
+    parts = [part.flatten(1) for part in x]
+    x_NI = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
     return x_NI @ node.weight_OI.to(x_NI.dtype).t()
 
 

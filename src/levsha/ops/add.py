@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
@@ -31,6 +32,9 @@ class Add(Op):
         y, a, b = (c_name(name) for name in (self.name, *self.inputs))
         t = out.c_type
         return Code(f"for ({c_index(out.size)} i = 0; i < {out.size}; ++i) {y}[i] = ({t})(({t}){a}[i] + ({t}){b}[i]);")
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        return builder.node("Add", [builder.read(name, "int32") for name in self.inputs])
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder, flat
 from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
 
@@ -27,6 +28,10 @@ class Argmax(Op):
 for ({index} i = 1; i < {x[0].size}; ++i)
     if ({source}[i] > {source}[{y}[0]]) {y}[0] = ({out.c_type})i;"""
         )
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        source = flat(builder, builder.read(self.inputs[0], "int32"), x[0])
+        return builder.node("ArgMax", [source], "int64", axis=1)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

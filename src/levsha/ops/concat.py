@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder, held, reshaped
 from levsha.errors import LevshaError
 from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
@@ -71,6 +72,12 @@ class Concat(Op):
             return Code("\n".join(lines))
         inner = "\n    ".join(lines)
         return Code(f"for ({index} r = 0; r < {rows}; ++r) {{\n    {inner}\n}}")
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        parts = [builder.read(name, held(out)) for name in self.inputs]
+        if self.leading is not None:
+            parts = [reshaped(builder, part, self._read(value).shape) for part, value in zip(parts, x, strict=True)]
+        return builder.node("Concat", parts, axis=-1)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from levsha.arith import FLOAT32_EXACT, FLOAT64_EXACT
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.ir import C_TYPES, Code, Graph, Value
@@ -16,6 +17,7 @@ from levsha.ops.conv_code import conv_code, is_contiguous
 from levsha.ops.dense import check_grid, check_sums
 from levsha.ops.depthwise_code import depthwise_code
 from levsha.ops.window import Windowed
+from levsha.ops.window_onnx import conv_onnx
 
 CHUNK = 1 << 20  # gathered elements that `run` holds at a time
 
@@ -30,6 +32,7 @@ class Conv(Windowed):
     """
 
     learnt: ClassVar[bool] = True
+    apart: ClassVar[tuple[str, ...]] = ("pad_I",)
     weight_OI: np.ndarray
     format: Format
     groups: int = 1
@@ -104,6 +107,9 @@ class Conv(Windowed):
         tap_GI = np.tile(number_C.reshape(self.groups, channels), self.kernel[0] * self.kernel[1])
         return np.repeat(tap_GI, outputs, 0)
 
+    def macs(self, out: Value, *x: Value) -> int:
+        return out.size * self.weight_OI.shape[1]
+
     def run(self, *x: np.ndarray) -> np.ndarray:
         """Gather windows and multiply; of depthwise ones, tap by tap. In floats where these are exact."""
         (x_N,) = x
@@ -143,6 +149,9 @@ class Conv(Windowed):
 
     def code(self, out: Value, *x: Value) -> Code:
         return depthwise_code(self, out, x[0]) if self.is_depthwise else conv_code(self, out, x[0])
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        return conv_onnx(self, builder, x[0])
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

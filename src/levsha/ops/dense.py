@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import FLOAT64_EXACT
+from levsha.builder import MOST_BYTES_SUMMED, OnnxBuilder, flat
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_long, c_name
@@ -59,6 +60,9 @@ class Dense(Op):
             return (x_NI.astype(np.float64) @ self.weight_OI.T.astype(np.float64)).astype(np.int64)
         return x_NI @ self.weight_OI.T.astype(np.int64)
 
+    def macs(self, out: Value, *x: Value) -> int:
+        return self.weight_OI.size
+
     def packed(self) -> np.ndarray:
         """Return the weight bytes in the order the kernel reads them: block of outputs, input, output in the block."""
         return pack_blocks(self.weight_OI, self.format)
@@ -88,6 +92,16 @@ class Dense(Op):
             for name, start, n in parts
         }
         return Code("\n".join(calls), constants, functions)
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """Bytes without a sign on both sides: with one, processors without VNNI saturate sums of two products at 16 bits."""
+        weight_IO = self.weight_OI.T.astype(np.int64)
+        if x[0].dtype.itemsize > 1 or len(weight_IO) > MOST_BYTES_SUMMED:
+            weights = builder.cast(builder.constant(weight_IO, "int8"), "int32")
+            return builder.node("MatMul", [flat(builder, builder.read(self.inputs[0], "int32"), x[0]), weights])
+        source, zero = builder.unsigned(self.inputs[0])
+        weights, zeros = builder.constant(weight_IO + 128, "uint8"), [builder.constant(z, "uint8") for z in (zero, 128)]
+        return builder.node("MatMulInteger", [flat(builder, source, x[0]), weights, *zeros], "int32")
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import INT16_MAX
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.ir import C_TYPES, Code, Constant, Graph, Op, Value, c_index, c_name
 from levsha.ops.dense import ARRAY_BYTES
@@ -82,6 +83,10 @@ class Embed(Op):
     for ({count} e = 0; e < {width}; ++e) {y}[k++] = ({out.c_type})({kind}){read}(w++);
 }}"""
         return Code(call, parts)
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        kind = Value(self.table_VE.shape, int(self.table_VE.min()), int(self.table_VE.max())).dtype.name
+        return builder.node("Gather", [builder.constant(self.table_VE, kind), builder.read(self.inputs[0], "int32")])
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder, flat, held, reshaped
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 from levsha.ops.dense import ARRAY_BYTES
@@ -109,6 +110,19 @@ class Gather(Op):
                 take = f"{{ const {index} j = {read}(${name} + i); {to} = ({t})(j < {size} ? {source}[j] : {self.fill}); }}"
             calls.append(f"for ({index} i = 0; i < {len(part)}; ++i) {take}")
         return Code("\n".join(calls), constants)
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """A last element more stands for the fill."""
+        filled, size = self.index == -1, x[0].size
+        source = builder.read(self.inputs[0])
+        if filled.any():
+            kind = held(Value((1,), min(x[0].lo, self.fill), max(x[0].hi, self.fill)))
+            ends, fill = builder.constant([0, 0, 0, 1], "int64"), builder.constant(self.fill, kind)
+            source = builder.node("Pad", [flat(builder, builder.cast(source, kind), x[0]), ends, fill])
+        elif np.array_equal(self.index.ravel(), np.arange(size)):
+            return reshaped(builder, source, out.shape)
+        index = builder.constant(np.where(filled, size, self.index), "int32")
+        return builder.node("Gather", [source if filled.any() else flat(builder, source, x[0]), index], axis=1)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from levsha.arith import INT16_MAX
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 
@@ -43,6 +44,10 @@ class Lookup(Op):
         read = "$I16" if out.c_type == "int16_t" else "$U8"
         call = f"for ({c_index(out.size)} i = 0; i < {out.size}; ++i) {y}[i] = ({out.c_type}){read}(${table} + {source}[i]);"
         return Code(call, {table: Constant(self._entries().c_type, self.table)})
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        table = builder.constant(self.table, self._entries().dtype.name)
+        return builder.node("Gather", [table, builder.read(self.inputs[0], "int32")])
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -8,10 +8,12 @@ from functools import reduce
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.ir import C_TYPES, Code, Graph, Value
 from levsha.ops.pool import pool_code, pool_examples
 from levsha.ops.window import Windowed
+from levsha.ops.window_onnx import max_onnx
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +37,9 @@ class MaxPool(Windowed):
         # less one: the smallest literal of a type is of a wider one in C
         start = f"({out.c_type})({lowest + 1} - 1)" if lowest else "0"
         return pool_code(self, out, x[0], "The largest element", start, f"if (v[c] > y[c]) y[c] = ({out.c_type})v[c];")
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        return max_onnx(self, builder)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

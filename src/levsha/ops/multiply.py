@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder, reshaped
 from levsha.errors import LevshaError
 from levsha.ir import Code, Graph, Op, Value, c_index, c_name
 
@@ -42,6 +43,12 @@ class Multiply(Op):
             return Code(f"for ({count} i = 0; i < {out.size}; ++i) {y}[i] {product}i]);")
         inner = f"for ({count} c = 0; c < {x[1].size}; ++c, ++i) {y}[i] {product}c]);"
         return Code(f"for ({count} i = 0; i < {out.size};)\n    {inner}")
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        a, b = (builder.read(name, "int32") for name in self.inputs)
+        if x[0].shape != x[1].shape:
+            b = reshaped(builder, b, (*(1,) * (len(out.shape) - 1), x[1].size))
+        return builder.node("Mul", [a, b])
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.ir import Code, Graph, Op, Value, c_name
 
@@ -94,6 +95,52 @@ static void ${name}(const uint8_t *text, uint16_t most, uint8_t pad, uint8_t n, 
     }}
 }}
 """
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """Hash every place of the text at once, and count by a one-hot row for each; places past the end count in no bucket."""
+        width = x[0].size + 2 * self.pad
+        sizes = self.sizes or (width + 1,)  # one that fits nowhere
+        padded, length = self._onnx_text(builder, x[0].size, max(0, max(sizes) - width))
+        counts = ""
+        for n in sizes:
+            place = np.arange(max(1, width - n + 1))
+            hashed = builder.constant([place * self.position_seed % HASHES], "int32")
+            for j in range(n):
+                ends = [builder.constant([end], "int64") for end in (j, j + len(place), 1)]  # from, to, axis
+                code = builder.node("Slice", [padded, *ends])
+                grown = builder.node("Mul", [hashed, builder.constant(31, "int32")])
+                hashed = builder.node("Mod", [builder.node("Add", [grown, code]), builder.constant(HASHES, "int32")])
+            found = self._onnx_counted(builder, hashed, length, place + n)
+            counts = builder.node("Add", [counts, found]) if counts else found
+        return counts
+
+    def _onnx_text(self, builder: OnnxBuilder, size: int, more: int) -> tuple[str, str]:
+        """Return the text in small letters with spaces around it and behind its end, and its length with the padding, (N, 1)."""
+
+        def constant(number: int) -> str:
+            return builder.constant(number, "int32")
+
+        code, last = builder.read(self.inputs[0], "int32"), builder.constant(1, "int64")
+        is_end = builder.node("Sub", [constant(1), builder.node("Min", [code, constant(1)])])
+        ended = builder.node("Min", [builder.node("CumSum", [is_end, last]), constant(1)])
+        table = np.arange(256) + TO_LOWER * ((np.arange(256) >= UPPER_A) & (np.arange(256) <= UPPER_Z))
+        lower = builder.node("Gather", [builder.constant(table, "int32"), code])
+        to_space = builder.node("Mul", [ended, builder.node("Sub", [constant(SPACE), lower])])
+        around = builder.constant([0, self.pad, 0, self.pad + more], "int64")
+        padded = builder.node("Pad", [builder.node("Add", [lower, to_space]), around, constant(SPACE)])
+        behind = builder.node("ReduceSum", [ended, builder.constant([1], "int64")])
+        return padded, builder.node("Sub", [constant(size + 2 * self.pad), behind])
+
+    def _onnx_counted(self, builder: OnnxBuilder, hashed: str, length: str, ends: np.ndarray) -> str:
+        """Return how many places, each of which ends at `ends`, fall into each bucket; those that end behind the text into none."""
+        none = builder.constant(self.buckets, "int32")
+        bucket = builder.node("Mod", [hashed, none])
+        room = builder.node("Sub", [length, builder.constant([ends - 1], "int32")])
+        inside = builder.node("Clip", [room, *(builder.constant(end, "int32") for end in (0, 1))])
+        or_none = builder.node("Add", [none, builder.node("Mul", [inside, builder.node("Sub", [bucket, none])])])
+        depth, off_on = builder.constant(self.buckets, "int64"), builder.constant([0, 1], "int64")
+        rows = builder.node("OneHot", [builder.cast(or_none, "int64"), depth, off_on])
+        return builder.node("ReduceSum", [rows, builder.constant([1], "int64")], keepdims=0)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half, rescale
+from levsha.builder import OnnxBuilder, combine, shift_right
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_long, c_name
 
@@ -153,6 +154,17 @@ static void ${name}(const {x.c_place} *x{parameters}, {out.c_place} *y, {index} 
     }} while (y != end);
 }}
 """
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        m, b, widths = (_spread(array, x[0].shape) for array in (self.multiplier_O, self.bias_O, self._widths))
+        y, low, high = builder.read(self.inputs[0], "int32"), x[0].lows, x[0].highs
+        if self.pre_shift:
+            to_nearest = np.array(half(self.pre_shift))
+            y = builder.cast(shift_right(builder, y, (low, high), to_nearest, np.array(self.pre_shift)), "int32")
+            low, high = (low + to_nearest) >> self.pre_shift, (high + to_nearest) >> self.pre_shift
+        ends = np.minimum(low * m, high * m), np.maximum(low * m, high * m)
+        added = ((b << self.bias_shift) + self.rounding) << widths
+        return shift_right(builder, combine(builder, "Mul", y, m), ends, added, self.shift + widths, self.lo, self.hi)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half
+from levsha.builder import OnnxBuilder, combine, reshaped, shift_right
 from levsha.errors import LevshaError
 from levsha.ir import Code, Constant, Graph, Op, Value, c_index, c_name
 from levsha.ops.requantize import MOST_SHIFT
@@ -29,6 +30,10 @@ class ScaledAdd(Op):
     lo: int
     hi: int
     step: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Multipliers that all channels share stand in the C's statements, not in an array."""
+        object.__setattr__(self, "apart", () if self.multiplier_KC.shape[-1] > 1 else ("multiplier_KC",))
 
     def infer(self, *x: Value) -> Value:
         """Prove that every partial sum fits 32 bits."""
@@ -69,32 +74,58 @@ class ScaledAdd(Op):
         return self._finish(sum(part.reshape(shape) * m_C for part, m_C in zip(x, self._wide, strict=True)))
 
     def code(self, out: Value, *x: Value) -> Code:
-        y, channels = c_name(self.name), out.shape[-1]
-        per_channel = {
-            label: array for label, array in (("bias", self.bias_C), *((f"multiplier{k}", m) for k, m in enumerate(self.multiplier_KC)))
-            if array.size > 1 and channels > 1
-        }  # fmt: skip
-        reads = {label: f"{'$I32' if label == 'bias' else '$I16'}(${self.name}_{label} + c)" for label in per_channel}
-        terms = [
-            f"(int32_t){c_name(name)}[i] * {reads.get(f'multiplier{k}', int(self.multiplier_KC[k, 0]))}"
-            for k, name in enumerate(self.inputs)
-        ]
-        bias = f"{reads['bias']} + {self.rounding}" if "bias" in reads else str(int(self.bias_C[0]) + self.rounding)
-        body = "\n    ".join([
-            f"int32_t v = {' + '.join([*terms, bias])};",
-            f"v >>= {self.shift};",
-            *(f"if (v {sign} {end}) v = {end};" for sign, end in (("<", self.lo), (">", self.hi))),
-            f"{y}[i] = ({out.c_type})v;",
-        ])  # fmt: skip
-        index = c_index(out.size)
-        loop = f"for ({index} i = 0; i < {out.size}; ++i) {{\n    {body}\n}}"
-        if per_channel:
-            inner = body.replace("\n", "\n    ")
-            loop = f"for ({index} i = 0; i < {out.size};)\n    for ({c_index(channels)} c = 0; c < {channels}; ++c, ++i) {{\n        {inner}\n    }}"
-        kinds = {label: "int32_t" if label == "bias" else "int16_t" for label in per_channel}
-        return Code(
-            loop, {f"{self.name}_{label}": Constant(kinds[label], array) for label, array in per_channel.items()}
+        """One loop over all elements; around the channels' own loop, where any of them has a number of its own."""
+        y, channels, constants = c_name(self.name), out.shape[-1], self._constants
+        m = [str(int(m_C[0])) for m_C in self.multiplier_KC]
+        if f"{self.name}_multiplier" in constants:
+            m = [f"$I16(${self.name}_multiplier + {k * channels} + c)" for k in range(len(x))]
+        bias = (
+            f"$I32(${self.name}_bias + c) + {self.rounding}"
+            if f"{self.name}_bias" in constants
+            else f"{int(self.bias_C[0]) + self.rounding}"
         )
+        terms = " + ".join(f"(int32_t){c_name(name)}[i] * {m_k}" for name, m_k in zip(self.inputs, m, strict=True))
+        clips = [f"if (v {sign} {end}) v = {end};" for sign, end in (("<", self.lo), (">", self.hi))]
+        lines = [f"int32_t v = {terms} + {bias};", f"v >>= {self.shift};", *clips, f"{y}[i] = ({out.c_type})v;"]
+        index, body = c_index(out.size), "\n    ".join(lines)
+        if not constants:
+            return Code(f"for ({index} i = 0; i < {out.size}; ++i) {{\n    {body}\n}}")
+        inner = f"for ({c_index(channels)} c = 0; c < {channels}; ++c, ++i) {{\n        {body.replace(chr(10), chr(10) + '    ')}\n    }}"
+        return Code(f"for ({index} i = 0; i < {out.size};)\n    {inner}", constants)
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """The scaled values one after the other; no partial sum leaves 32 bits."""
+        total, low, high = "", np.zeros(1, np.int64), np.zeros(1, np.int64)
+        for name, value, m_C in zip(self.inputs, x, self._wide, strict=True):
+            part = combine(builder, "Mul", reshaped(builder, builder.read(name, "int32"), out.shape), m_C)
+            total = builder.node("Add", [total, part]) if total else part
+            ends = np.stack([value.lo * m_C, value.hi * m_C])
+            low, high = low + ends.min(0), high + ends.max(0)
+        added = self.bias_C.astype(np.int64) + self.rounding
+        return shift_right(builder, total, (low, high), added, np.array(self.shift), self.lo, self.hi)
+
+    @property
+    def _constants(self) -> dict[str, Constant]:
+        """The arrays with a number for each channel."""
+        found = {}
+        if self.multiplier_KC.shape[-1] > 1:
+            found[f"{self.name}_multiplier"] = Constant("int16_t", self.multiplier_KC)
+        if self.bias_C.size > 1:
+            found[f"{self.name}_bias"] = Constant("int32_t", self.bias_C)
+        return found
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        total, low_C, high_C = "", np.zeros(1, np.int64), np.zeros(1, np.int64)
+        for name, value, m_C in zip(self.inputs, x, self._wide, strict=True):
+            part = builder.read(name, "int32")
+            if value.shape != out.shape:
+                part = reshaped(builder, part, out.shape)
+            part = combine(builder, "Mul", part, m_C)
+            total = builder.node("Add", [total, part]) if total else part
+            low_C = low_C + np.minimum(value.lo * m_C, value.hi * m_C)
+            high_C = high_C + np.maximum(value.lo * m_C, value.hi * m_C)
+        added_C = self.bias_C.astype(np.int64) + self.rounding
+        return shift_right(builder, total, (low_C, high_C), added_C, np.array(self.shift), self.lo, self.hi)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -9,9 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from levsha.arith import half
+from levsha.builder import OnnxBuilder, flat, reshaped
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS
-from levsha.ir import Code, Graph, Op, Value
+from levsha.ir import Code, Graph, Op, Value, count_macs
 from levsha.ops.add import Add
 from levsha.ops.dense import Dense
 from levsha.ops.gather import Gather
@@ -96,6 +97,9 @@ class Scan(Op):
             name: part for (name, _), part in zip(states, np.split(self.init.astype(np.int64), ends[:-1]), strict=True)
         }
 
+    def macs(self, out: Value, *x: Value) -> int:
+        return x[0].shape[0] * count_macs(self.body)
+
     def run(self, *x: np.ndarray) -> np.ndarray:
         *states, row = self.body.inputs
         known = {
@@ -115,6 +119,17 @@ class Scan(Op):
 
     def code(self, out: Value, *x: Value) -> Code:
         return scan_code(self.name, self.inputs[0], self.body, self.starts, self.last, out, x[0])
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        """The states begin as constants repeated for each example of the batch, whose size only a tensor knows."""
+        rows, starts = builder.read(self.inputs[0]), {}
+        ends = [builder.constant([end], "int64") for end in (0, 1, 1)]  # from, to, axis
+        one = builder.node("Slice", [builder.cast(flat(builder, rows, x[0]), "int32"), *ends])
+        zero = builder.node("Mul", [one, builder.constant(0, "int32")])
+        for name, start in self.starts.items():
+            repeated = builder.node("Add", [zero, builder.constant(start[None], "int32")])
+            starts[name] = reshaped(builder, repeated, self.body.inputs[name].shape)
+        return builder.scan(self.body, starts, rows, self.last)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from levsha.builder import OnnxBuilder
 from levsha.ir import Code, Graph, Value
 from levsha.ops.pool import pool_code, pool_examples
 from levsha.ops.window import Windowed
+from levsha.ops.window_onnx import sum_onnx
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,9 @@ class SumPool(Windowed):
     def code(self, out: Value, *x: Value) -> Code:
         t = out.c_type
         return pool_code(self, out, x[0], "The sum of the elements", "0", f"y[c] = ({t})(y[c] + v[c]);")
+
+    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
+        return sum_onnx(self, builder)
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:

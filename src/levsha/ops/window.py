@@ -79,11 +79,11 @@ class Windowed(Op):
         """Return how many taps of each window meet real elements and no padding: (OH, OW)."""
         counts = [
             ((at >= 0) & (at < size)).sum(1)
-            for at, size in zip((self._positions(0), self._positions(1)), self.shape, strict=False)
+            for at, size in zip((self.positions(0), self.positions(1)), self.shape, strict=False)
         ]
         return np.outer(*counts)
 
-    def _positions(self, axis: int) -> np.ndarray:
+    def positions(self, axis: int) -> np.ndarray:
         """Row or column that each tap of each window meets: (windows, taps)."""
         starts = np.arange(self.out_size[axis]) * self.strides[axis] - self.pads[axis]
         return starts[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis]

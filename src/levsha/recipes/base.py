@@ -14,8 +14,9 @@ from levsha.errors import LevshaError, check_range
 from levsha.evidence.ship import Trial
 from levsha.evidence.table import Column
 from levsha.jobs import Job
+from levsha.net import Net
 from levsha.recipes.variant import Variant
-from levsha.run import Net, Run
+from levsha.run import Run
 from levsha.targets import DEFAULT_TARGET, find_target
 
 LIMITS = {"splits": (1, 100), "vectors": (1, 1_000_000), "jobs": (0, 256), "seed": (0, 1 << 20)}

@@ -15,9 +15,10 @@ from levsha.evidence.ship import Row, ship
 from levsha.evidence.table import collapses, markdown_table, notes, rich_tables
 from levsha.files import read_kept, write_file
 from levsha.jobs import Job, News, run_here, run_jobs, say
+from levsha.net import Net
 from levsha.recipes.base import Recipe, RunSettings
 from levsha.recipes.collect import collect
-from levsha.run import FORMAT, Net, Run
+from levsha.run import FORMAT, Run
 from levsha.targets import find_target
 
 MISMATCHED = 1  # the exit status where a chip computed anything else than the interpreter

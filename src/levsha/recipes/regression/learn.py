@@ -19,11 +19,11 @@ from levsha.formats import loss_verdict
 from levsha.interpret import interpret
 from levsha.ir import constant_bytes
 from levsha.lower import Lowered, diagnose
+from levsha.net import Net
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.net import Prepared, build_mlp, parameters
 from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression
-from levsha.run import Net
 from levsha.train.fit import Fitted, Metrics, fit, predict
 from levsha.train.log import read_log, write_tensorboard
 from levsha.train.parallel import join_world

@@ -15,13 +15,14 @@ from levsha.errors import LevshaError
 from levsha.evidence.plots_regression import draw_confusion, draw_learning, draw_scatter
 from levsha.evidence.table import NAME, Column, chip_columns, number
 from levsha.jobs import Job, News, say
+from levsha.net import Net
 from levsha.recipes.base import Figure, Recipe
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.compare import compare_optimizers
 from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression, loss_unit, nets_key, preset
 from levsha.recipes.regression.words import describe_progress, sentences
 from levsha.recipes.variant import Variant
-from levsha.run import Net, Run
+from levsha.run import Run
 
 FLOATS = (Variant("baseline"), SENSOR)
 TYPED = 40  # test samples typed into the chip to measure it

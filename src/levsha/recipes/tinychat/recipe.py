@@ -29,6 +29,7 @@ from levsha.evidence.plots import draw_accuracy_against_flash, draw_losses
 from levsha.evidence.table import NAME, Column, chip_columns, number
 from levsha.files import write_file
 from levsha.jobs import Job
+from levsha.net import Net
 from levsha.recipes.base import Figure, Recipe
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.tinychat import words
@@ -36,7 +37,7 @@ from levsha.recipes.tinychat.net import BUCKETS, z80ai_graph
 from levsha.recipes.tinychat.settings import TinyChat, preset
 from levsha.recipes.tinychat.split import loss_curves, shown_queries, steps_of, train_split
 from levsha.recipes.variant import Variant
-from levsha.run import Net, Run
+from levsha.run import Run
 from levsha.targets import find_target
 
 PAIRS = "pairs.txt"

@@ -11,9 +11,9 @@ from levsha.applications.chat import Chat
 from levsha.data.pairs import Pairs
 from levsha.errors import LevshaError
 from levsha.ir import Graph
+from levsha.net import Net
 from levsha.recipes.tinychat.net import meaning_of
 from levsha.recipes.variant import Variant
-from levsha.run import Net
 from levsha.store import graph_hash
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.mlp import Mlp

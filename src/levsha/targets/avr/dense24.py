@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from levsha.ir import Value
-from levsha.ops.dense import ARRAY_BYTES, Dense
+from levsha.ops import Conv, Dense
+from levsha.ops.dense import ARRAY_BYTES
 
 BLOCK = 8  # outputs whose sums are in registers at once
 _BIAS = {"int8": 128, "int4": 8}
@@ -28,7 +29,7 @@ _LOW = (2, 4, 6, 8, 10, 12, 14, 28)  # and the next register: the two low bytes 
 _HIGH = (18, 19, 20, 21, 22, 23, 24, 25)  # its third byte
 
 
-def takes(op: Dense, out: Value, x: Value) -> bool:
+def takes(op: Dense | Conv, out: Value, x: Value) -> bool:
     """Say whether the kernel computes this layer exactly: its formats, its types, results proven to fit signed 24 bits.
 
     A block of outputs must also fit one array in program memory, for weights are split between blocks.
@@ -37,7 +38,7 @@ def takes(op: Dense, out: Value, x: Value) -> bool:
     return typed and out.lo >= -_LIMIT and out.hi < _LIMIT and block_bytes(op) <= ARRAY_BYTES
 
 
-def block_bytes(op: Dense) -> int:
+def block_bytes(op: Dense | Conv) -> int:
     """Return the bytes of one block of outputs: the packed weights may be cut at any multiple of it."""
     return BLOCK * op.weight_OI.shape[1] // op.format.digits_per_byte
 
@@ -69,13 +70,13 @@ def c_function(name: str, format_name: str, x_type: str, y_type: str, y_place: s
     )
 
 
-def estimate(op: Dense, x: Value, nonzero: float) -> float:
+def estimate(op: Dense, x_type: str, y_type: str, nonzero: float) -> float:
     """Return the cycles of a call where a share `nonzero` (0..1) of the inputs is not zero, half of the signed ones negative.
 
     Instructions counted one by one, and 200 cycles for the call and the saving of registers.
     """
     outputs, count = op.weight_OI.shape
-    kernel = _Kernel.of(op.format.name, x.c_type, op.infer(x).c_type)
+    kernel = _Kernel.of(op.format.name, x_type, y_type)
     blocks, passes = -(-outputs // BLOCK), -(-count // 256)
     an_input = 9 + nonzero * (kernel.nonzero_cycles - 9)
     a_block = 32 + 25 * kernel.bytes + 7 * passes

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from levsha.emit.choose import NONZERO, Cost, Kernel
 from levsha.ir import Code, Op, Value
-from levsha.ops import Dense
+from levsha.ops import Conv, Dense
+from levsha.ops.conv_code import windows_code
 from levsha.targets.avr import dense24
 
 PORTABLE_CYCLES = {  # of the portable C, a MAC: (where the input is zero, where it is not), by the bytes of a sum; see benchmarks/kernels.py
     4: (4.0, 64.0),
     2: (3.0, 12.0),
 }
+FLASH_BYTES = 440  # of a layer's code
 
 
 class Dense24(Kernel):
@@ -24,18 +28,59 @@ class Dense24(Kernel):
 
     def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
         assert isinstance(op, Dense)
-        return Cost(dense24.estimate(op, x[0], nonzero), 440)
+        return Cost(dense24.estimate(op, x[0].c_type, out.c_type, nonzero), FLASH_BYTES)
 
     def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
         assert isinstance(op, Dense)
-        zero, other = PORTABLE_CYCLES[out.dtype.itemsize]
-        return Cost(200 + op.weight_OI.size * (zero + nonzero * (other - zero)), 440)
+        return Cost(_portable_cycles(op.weight_OI.size, out, nonzero), FLASH_BYTES)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Dense)
-        name = f"dense24_{op.format.name}_{x[0].c_type[:-2]}_{out.c_type[:-2]}"
-        text = dense24.c_function(f"${name}", op.format.name, x[0].c_type, out.c_type, out.c_place)
-        return op.in_parts(name, dense24.BLOCK, dense24.packed(op), {name: text})
+        name, functions = _functions(op, out, x[0])
+        return op.in_parts(name, dense24.BLOCK, dense24.packed(op), functions)
 
 
-KERNELS = (Dense24(),)
+class Conv24(Kernel):
+    """Convolutions with the same assembly, window after window; what gathers a window is the portable C."""
+
+    name = "conv24"
+    op = Conv
+
+    def takes(self, op: Op, out: Value, *x: Value) -> bool:
+        return isinstance(op, Conv) and not op.is_depthwise and dense24.takes(op, out, x[0])
+
+    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+        assert isinstance(op, Conv)
+        window = sum(dense24.estimate(group, x[0].c_type, out.c_type, nonzero) for group in _groups(op))
+        return Cost(math.prod(op.out_size) * window, FLASH_BYTES)
+
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+        assert isinstance(op, Conv)
+        window = sum(_portable_cycles(group.weight_OI.size, out, nonzero) for group in _groups(op))
+        return Cost(math.prod(op.out_size) * window, FLASH_BYTES)
+
+    def code(self, op: Op, out: Value, *x: Value) -> Code:
+        assert isinstance(op, Conv)
+        name, functions = _functions(op, out, x[0])
+        packed = [dense24.packed(group) for group in _groups(op)]
+        return windows_code(op, out, x[0], name, functions, dense24.BLOCK, packed)
+
+
+def _functions(op: Dense | Conv, out: Value, x: Value) -> tuple[str, dict[str, str]]:
+    """Name and text of the assembly for a layer."""
+    name = f"dense24_{op.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}"
+    return name, {name: dense24.c_function(f"${name}", op.format.name, x.c_type, out.c_type, out.c_place)}
+
+
+def _groups(op: Conv) -> list[Dense]:
+    """What each group computes of one window."""
+    weights = op.weight_OI.reshape(op.groups, op.group_shape[0], -1)
+    return [Dense(name=op.name, inputs=op.inputs, weight_OI=weight_OI, format=op.format) for weight_OI in weights]
+
+
+def _portable_cycles(products: int, out: Value, nonzero: float) -> float:
+    zero, other = PORTABLE_CYCLES[out.dtype.itemsize]
+    return 200 + products * (zero + nonzero * (other - zero))
+
+
+KERNELS = (Dense24(), Conv24())

@@ -14,14 +14,14 @@ from torch import Tensor
 from levsha.applications import Vector
 from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
-from levsha.convert.inputs import Inputs, inputs_of
+from levsha.conversion.inputs import Inputs, inputs_of
 from levsha.errors import LevshaError
-from levsha.formats import Format
+from levsha.formats import Format, find_format
 from levsha.ir import Op
 from levsha.lower import Lowered, Options, Pins, lower, run_float
 from levsha.meaning import Layout, Meaning, Quantity
+from levsha.net import Net
 from levsha.ops import Argmax
-from levsha.run import Net
 
 ELEMENTS = 1 << 24  # of all values of a chunk of rows, at most
 MOST_DIFFERENCE = 1e-3  # of the outputs' size, between a model and what was read of it
@@ -79,7 +79,8 @@ class Captured:
         then: list[Op] = []
         outputs = tuple(self.folded.outputs)
         if classes is not None or self.folded.argmax:
-            then, outputs = [Argmax(name=CLASS, inputs=(outputs[0],))], (CLASS, *outputs)
+            outputs = (CLASS, *outputs)
+            then += [Argmax(name=CLASS, inputs=(outputs[1],))]
         source = {INPUT: self.inputs.source}
         return lower(
             self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, pins, then, outputs
@@ -159,6 +160,13 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
     meant = {CLASS: tuple(classes)} if classes else {}
     meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, {}, layouts)
     return Net(lowered.graph, meaning, Vector(meaning), captured.opened.title)
+
+
+def options_of(captured: Captured, weights: str, layers: Mapping[str, str]) -> Options:
+    """Return what a model is lowered with: the format of all weights, and those of single layers by pattern, by name."""
+    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv")]
+    own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
+    return Options(format=find_format(weights), formats=own)
 
 
 def formats_of(nodes: Sequence[str], layers: Mapping[str, Format]) -> dict[str, Format]:

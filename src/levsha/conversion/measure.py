@@ -38,6 +38,10 @@ def goal_of(y: np.ndarray | None, float_NO: np.ndarray, about: str) -> Goal:
             raise LevshaError(
                 f"y: has shape {y.shape}; whole numbers are classes, one a row. Give real numbers (float) to predict several."
             )
+        if outputs == 1 and y.max() > 1:
+            raise LevshaError(
+                f"y: holds whole numbers 0..{y.max()}, but {about} has one output. Say that they are no classes: floats, or --no-classes."
+            )
         if y.min() < 0 or y.max() >= classes:
             raise LevshaError(
                 f"y: holds classes {y.min()}..{y.max()}; {about} has {outputs} outputs, so 0..{classes - 1} are allowed."

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from levsha.convert.captured import CALIBRATION_ROWS, Captured, capture_all, formats_of, net_of
-from levsha.convert.measure import goal_of, measure
-from levsha.convert.opening import open_model
-from levsha.errors import LevshaError
-from levsha.formats import FORMATS, find_format
+from levsha.conversion.captured import CALIBRATION_ROWS, Captured, capture_all, net_of, options_of
+from levsha.conversion.measure import goal_of, measure
+from levsha.conversion.opening import open_model
+from levsha.conversion.rows import check_length, check_rows, split_rows
 from levsha.interpret import interpret
-from levsha.lower import Lowered, Options
-from levsha.run import Net
+from levsha.lower import Lowered
+from levsha.net import Net
 
 
 def convert(
@@ -56,39 +55,7 @@ def convert(
 
 def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classes: Sequence[str] | None) -> Lowered:
     """Return a captured model as integers; weights, layers: names of formats."""
-    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv")]
-    own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
-    return captured.lower(Options(format=find_format(weights), formats=own), classes)
-
-
-def check_rows(x: Any, what: str) -> np.ndarray:
-    """Return data as an array; LevshaError where there is no row, or a number is not finite."""
-    found = np.asarray(x)
-    if found.dtype == object or found.dtype.kind not in "uifb" or found.ndim < 2 or not len(found):
-        raise LevshaError(
-            f"{what}: is {found.dtype} of shape {found.shape}; numbers of shape (rows, ...) are needed, at least one row."
-        )
-    bad = ~np.isfinite(found.reshape(len(found), -1)).all(1) if found.dtype.kind == "f" else np.zeros(0, bool)
-    if bad.any():
-        raise LevshaError(
-            f"{what}: {int(bad.sum())} of {len(found)} rows hold NaN or infinity, the first is row {int(bad.argmax())}; leave them out."
-        )
-    return found
-
-
-def check_length(x: np.ndarray, y: np.ndarray | None, what: str) -> None:
-    """Raise LevshaError where there is not one answer for each row."""
-    if y is not None and len(y) != len(x):
-        raise LevshaError(f"{what}: has {len(y)} rows, x has {len(x)}; one for each is needed.")
-
-
-def split_rows(count: int, most: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows that calibrate, at most `most`, and those that measure: other ones, where there are two and no test data is given."""
-    order = np.random.default_rng([9000, seed]).permutation(count)
-    if test_given:
-        return np.sort(order[:most]), order[:0]
-    cut = max(1, min(most, count // 2))
-    return np.sort(order[:cut]), np.sort(order[cut:]) if count > 1 else order
+    return captured.lower(options_of(captured, weights, layers), classes)
 
 
 def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
@@ -112,6 +79,3 @@ def real_outputs(captured: Captured, net: Net, x: np.ndarray) -> np.ndarray:
     return np.concatenate(
         [net.meaning.to_real(name, found[name]).reshape(len(x), -1) for name in captured.folded.outputs], 1
     )
-
-
-assert FORMATS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from levsha.convert.measure import Goal
+from levsha.conversion.measure import Goal
 from levsha.train.batch import Arrays
 
 SMALLEST = 1e-6  # of the outputs' largest spread, what any output is measured in

@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from levsha.capture.foreign import refuse_foreign
+from levsha.capture.onnx_file import float_outputs
+from levsha.capture.onnx_read import read_onnx
 from levsha.capture.torch_model import capture, read_exported, two_rows
-from levsha.convert.captured import Opened, as_tensor
+from levsha.conversion.captured import Opened, as_tensor
 from levsha.errors import LevshaError
 
 KINDS = ".onnx, .pt2, or my_net.py:Net with --state net.pth or .safetensors"

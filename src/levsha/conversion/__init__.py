@@ -1,0 +1,1 @@
+"""Any model of a user as exact integers: opened, proved, lowered, measured."""

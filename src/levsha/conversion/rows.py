@@ -1,0 +1,39 @@
+"""Rows of data: checked, and divided into those that calibrate and those that measure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from levsha.errors import LevshaError
+
+
+def check_rows(x: Any, what: str) -> np.ndarray:
+    """Return data as an array; LevshaError where there is no row, or a number is not finite."""
+    found = np.asarray(x)
+    if found.dtype == object or found.dtype.kind not in "uifb" or found.ndim < 2 or not len(found):
+        raise LevshaError(
+            f"{what}: is {found.dtype} of shape {found.shape}; numbers of shape (rows, ...) are needed, at least one row."
+        )
+    bad = ~np.isfinite(found.reshape(len(found), -1)).all(1) if found.dtype.kind == "f" else np.zeros(0, bool)
+    if bad.any():
+        raise LevshaError(
+            f"{what}: {int(bad.sum())} of {len(found)} rows hold NaN or infinity, the first is row {int(bad.argmax())}; leave them out."
+        )
+    return found
+
+
+def check_length(x: np.ndarray, y: np.ndarray | None, what: str) -> None:
+    """Raise LevshaError where there is not one answer for each row."""
+    if y is not None and len(y) != len(x):
+        raise LevshaError(f"{what}: has {len(y)} rows, x has {len(x)}; one for each is needed.")
+
+
+def split_rows(count: int, most: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that calibrate, at most `most`, and those that measure: other ones, where there are two and no test data is given."""
+    order = np.random.default_rng([9000, seed]).permutation(count)
+    if test_given:
+        return np.sort(order[:most]), order[:0]
+    cut = max(1, min(most, count // 2))
+    return np.sort(order[:cut]), np.sort(order[cut:]) if count > 1 else order

@@ -1,0 +1,71 @@
+"""What makes a net fit a target that is too small: three ways, with the size that each would give."""
+
+from __future__ import annotations
+
+from levsha.emit.memory import plan_memory
+from levsha.formats import FORMATS
+from levsha.ir import Graph, constant_bytes
+from levsha.ops import Conv, Dense
+from levsha.targets import Target
+from levsha.targets.firmware import Sizes
+
+
+def remedies(graph: Graph, target: Target, sizes: Sizes | None = None) -> str:
+    """Return sentences: the layer that takes most, by how many bytes the net is over, and what three remedies would come to.
+
+    sizes: of the built firmware, where there is one; else constants alone are counted.
+    """
+    flash, ram = target.flash_bytes or 0, target.ram_bytes or 0
+    constants, arena = constant_bytes(graph), plan_memory(graph).size
+    used = sizes.flash_bytes if sizes and sizes.flash_bytes is not None else constants
+    static = sizes.static_bytes if sizes and sizes.static_bytes is not None else arena + _inputs(graph)
+    found = []
+    if used > flash:
+        found += [_flash(graph, used, flash)]
+    if static >= ram:
+        found += [_ram(graph, static, ram)]
+    return " ".join(found) or "it needs more than there is."
+
+
+def _inputs(graph: Graph) -> int:
+    return sum(value.size * value.dtype.itemsize for value in graph.inputs.values())
+
+
+def _weights(graph: Graph) -> dict[str, int]:
+    """Weights of each layer."""
+    return {op.name: int(op.weight_OI.size) for op in graph.ops if isinstance(op, Dense | Conv)}
+
+
+def _flash(graph: Graph, used: int, flash: int) -> str:
+    weights = _weights(graph)
+    largest = max(weights, key=lambda name: weights[name], default="")
+    packed = {op.name: len(op.format.pack(op.weight_OI.ravel())) for op in graph.ops if isinstance(op, Dense | Conv)}
+    now, total = sum(packed.values()), sum(weights.values())
+    ways = [
+        f"--weights {name} comes to about {used - now + int(total * FORMATS[name].bits / 8):,} B" for name in ("int4", "two_bit", "binary")
+        if total * FORMATS[name].bits / 8 < now
+    ]  # fmt: skip
+    ways.append(f"--keep 0.5 to about {used - now + now // 3:,} B")
+    return (
+        (
+            f"Flash: {used:,} B are {used - flash:,} B over {flash:,} B; most is in {largest} ({packed.get(largest, 0):,} B). "
+            f"Ways: {'; '.join(ways[:3])}."
+        )
+        .replace(",", " ")
+        .replace("  ", ", ")
+    )
+
+
+def _ram(graph: Graph, static: int, ram: int) -> str:
+    """RAM is the input and the largest pair of values that are alive together."""
+    peak = max(
+        graph.ops,
+        key=lambda op: sum(graph.values[n].size * graph.values[n].dtype.itemsize for n in (op.name, *op.inputs)),
+    )
+    around = sum(graph.values[n].size * graph.values[n].dtype.itemsize for n in (peak.name, *peak.inputs))
+    half = static - around + around // 2
+    return (
+        f"SRAM: {static} B of {ram} B are taken before the stack; most at {peak.name} ({around} B of what it reads and makes). Ways: half "
+        f"the channels there, about {half} B; a stride of 2, or pooling, one layer earlier, about {static - around + around // 4} B; a "
+        f"smaller input (it takes {_inputs(graph)} B)."
+    )

@@ -1,0 +1,116 @@
+"""One split of a conversion: open the model, prove it, make every variant's integers and measure them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from levsha.conversion.captured import Captured, capture_all, net_of
+from levsha.conversion.door import lower_as, real_outputs
+from levsha.conversion.layers import layer_rows
+from levsha.conversion.measure import Goal, goal_of, measure
+from levsha.conversion.opening import open_model
+from levsha.conversion.sensitivity import sensitivity
+from levsha.data.samples import Samples
+from levsha.formats import Format
+from levsha.ir import constant_bytes
+from levsha.lower import Lowered, diagnose
+from levsha.net import Net
+from levsha.recipes.convert.bench import Bench
+from levsha.recipes.convert.settings import FLOAT, Convert
+from levsha.recipes.pipeline import folder_of
+from levsha.recipes.variant import Variant
+
+DIAGNOSED_ROWS = 1000
+
+Report = Callable[[int, str], None]
+
+
+def convert_split(
+    settings: Convert, bench: Bench, variants: list[Variant], seed: int, report: Report
+) -> dict[str, Any]:
+    """Make and measure every variant of a split; return its metrics by variant, and what was found on the way."""
+    calibration, test = bench.parts(settings, seed)
+    report(0, "reading the model")
+    opened = open_model(settings.model, calibration.x, settings.state)
+    captured = capture_all(opened, test.x, calibration.x, calibration.names, calibration.units, settings.keep_sigmoid)
+    float_NO = captured.float_outputs(test.x)
+    goal = goal_of(test.y, float_NO, opened.title)
+    found: dict[str, Any] = {
+        FLOAT: measure(float_NO, goal, float_NO) | {"parameters": _parameters(captured)},
+        "references": references(goal, float_NO),
+    }
+    lowered, rows = None, []
+    for k, variant in enumerate((v for v in variants if v.format), 1):
+        report(k, variant.name)
+        assert variant.format is not None
+        lowered, net = make(settings, captured, variant.format, calibration, goal)
+        figures = measure(real_outputs(captured, net, test.x), goal, float_NO)
+        net.save(folder_of(settings.out, "split", seed, "training") / f"{variant.name}.net.safetensors")
+        found[variant.name] = figures | {
+            "parameters": net.sizes.parameters, "weight_bytes": constant_bytes(net.graph), "rounding": list(lowered.findings),
+            "finding": _cause(captured, lowered, test, goal), "layers": layer_rows(lowered),
+        }  # fmt: skip
+    report(len(variants), "what each layer costs")
+    rows = sensitivity(captured, test.x, goal)
+    return found | {"capture": _about(captured), "sensitivity": rows, "kind": goal.kind}
+
+
+def make(
+    settings: Convert, captured: Captured, weights: Format, calibration: Samples, goal: Goal
+) -> tuple[Lowered, Net]:
+    """Return a variant's integers; classes are named where the net decides between them."""
+    outputs = sum(int(np.prod(shape)) for shape in captured.folded.outputs.values())
+    classes = None
+    if goal.kind == "accuracy" and outputs > 1:
+        named = calibration.classes if len(calibration.classes) == outputs else ()
+        classes = named or tuple(str(k) for k in range(outputs))
+    lowered = lower_as(captured, weights.name, settings.layers, classes)
+    return lowered, net_of(captured, lowered, classes)
+
+
+def _parameters(captured: Captured) -> int:
+    return sum(node.weight_OI.numel() for node in captured.folded.nodes if node.weight_OI is not None)
+
+
+def _about(captured: Captured) -> dict[str, Any]:
+    folded = captured.folded
+    return {
+        "title": captured.opened.title, "difference": captured.difference, "notices": list(captured.notices),
+        "input": list(folded.shape), "outputs": {name: list(shape) for name, shape in folded.outputs.items()},
+        "quantities": [q.describe() for q in captured.inputs.quantities[:16]],
+    }  # fmt: skip
+
+
+def _cause(captured: Captured, lowered: Lowered, test: Samples, goal: Goal) -> str:
+    """The layer and the cause where the integers are much worse."""
+    if len(captured.folded.outputs) > 1:
+        return ""
+    part, rows = goal.part(np.arange(min(DIAGNOSED_ROWS, len(test.x)))), test.x[:DIAGNOSED_ROWS]
+    x = torch.from_numpy(captured.inputs.layout.lay(np.asarray(rows, np.float32)).copy())
+    key = "accuracy" if goal.kind == "accuracy" else "r2"
+    least = 1.0 if goal.kind == "accuracy" else 0.01
+
+    def metric(out: np.ndarray) -> float:
+        real_NO = np.asarray(out, np.float64).reshape(len(rows), -1)
+        return measure(real_NO, part, real_NO)[key]
+
+    found = diagnose(lowered, {"input": x}, metric, key, least)
+    return found.sentence if found else ""
+
+
+def references(goal: Goal, float_NO: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return the trivial predictor beside the nets: the most frequent class, or the mean."""
+    if goal.kind == "accuracy":
+        classes, counts = np.unique(goal.y, return_counts=True)
+        return {
+            "most frequent": {
+                "accuracy": 100 * float(counts.max() / counts.sum()),
+                "class": float(classes[counts.argmax()]),
+            }
+        }
+    out = np.broadcast_to(goal.y.mean(0), goal.y.shape)
+    return {"mean": {key: value for key, value in measure(out, goal, float_NO).items() if key in ("r2", "rmse")}}

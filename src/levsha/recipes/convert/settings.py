@@ -1,0 +1,100 @@
+"""Every setting of levsha convert; its flags are derived from this dataclass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional, Suppress
+
+from levsha.errors import LevshaError, check_range
+from levsha.formats import find_format
+from levsha.recipes.base import RunSettings, only_named
+
+FLOAT = "float"  # the base of all variants: the user's model
+
+
+@dataclass(frozen=True)
+class Convert(RunSettings):
+    """Turn a model into exact integers, measure them, and put them onto a chip."""
+
+    model: Positional[str] = ""
+    """The model: net.onnx, net.pt2, or my_net.py:Net, the class in a Python file of yours, which is run."""
+    data: str = ""
+    """Samples: .npz (x, y), .npy, .safetensors, .csv, a folder of images or of a folder a class, IDX files; or digits, mnist, fashion-mnist."""
+    test: Path | None = None
+    """Samples to measure on; without it, part of --data is left out of calibration for that."""
+    state: Path | None = None
+    """Weights of my_net.py:Net: a .pth (read as weights alone) or .safetensors."""
+    weights: tuple[str, ...] = ("int8",)
+    """Formats of the weights, a variant each; levsha formats lists them."""
+    layer: tuple[str, ...] = ()
+    """Layers with a format of their own, PATTERN=FORMAT, such as 'conv1=int8' or 'stage.*=int4'."""
+    fine_tune: int = 0
+    """Epochs of training with quantised weights and activations, the float model as teacher; 0: none."""
+    keep: float = 1.0
+    """Share of the channels to keep, by structured pruning, before fine-tuning; 1: all."""
+    calibration_rows: int = 2000
+    """Rows that steps are chosen from, at most."""
+    keep_sigmoid: bool = False
+    """Make a table of a sigmoid at the end; without it, it is left out, as a softmax is."""
+    target_column: tuple[str, ...] = ()
+    """Columns of a .csv, or the array of a file, that hold the right answers."""
+    drop: tuple[str, ...] = ()
+    """Columns of a .csv to leave out."""
+    size: int | None = None
+    """Resizes a folder of images to so many pixels each way."""
+    classes: bool | None = None
+    """Whether whole numbers to learn are classes; without it, that is decided by the file."""
+    out: Path = Path("runs/convert")
+    preset: Suppress[Literal["quick", "full"]] = "quick"
+
+    def check(self) -> None:
+        """Raise LevshaError for a setting that cannot work, before anything is written."""
+        super().check()
+        if not self.model:
+            raise LevshaError("convert: no model; give net.onnx, net.pt2 or my_net.py:Net. See levsha convert --help.")
+        if not self.data:
+            raise LevshaError(
+                "--data: is missing; give samples as the model takes them: .npz with x (and y), .csv, a folder of images."
+            )
+        for name in (*self.weights, *self.layers.values()):
+            find_format(name)
+        only_named(self.weights, "weights")
+        check_range("calibration-rows", self.calibration_rows, 1, 1_000_000)
+        check_range("fine-tune", self.fine_tune, 0, 10_000)
+        check_range("keep", self.keep, 0.01, 1.0)
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """The formats of single layers, by pattern; LevshaError where one is malformed."""
+        found = {}
+        for text in self.layer:
+            pattern, equals, name = text.partition("=")
+            if not pattern or not equals or not name:
+                raise LevshaError(f"--layer: is {text!r}; write PATTERN=FORMAT, such as conv1=int8.")
+            found[pattern] = name
+        return found
+
+    def key(self, digest: str) -> str:
+        """Return a hash of all that decides how the nets come out; digest: of the data."""
+        parts = [
+            digest,
+            self.model,
+            _hash_of(self.model.rpartition(":")[0] or self.model),
+            _hash_of(self.state),
+            *self.weights,
+            *self.layer,
+        ]
+        parts += [self.fine_tune, self.keep, self.calibration_rows, self.keep_sigmoid, self.seed, self.splits]
+        return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+
+
+def _hash_of(path: Path | str | None) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+    except OSError:
+        return ""
