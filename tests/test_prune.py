@@ -1,7 +1,5 @@
 """Channels removed: the smaller net is the net with these channels at 0, whatever reads them."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,13 @@ from levsha.lower.node import read_inputs
 from levsha.lower.prune import prune, prune_share
 
 
-class Plain(nn.Module):
+class Net(nn.Module):
+    """shape: of its input."""
+
+    shape: tuple[int, ...] = ()
+
+
+class Plain(Net):
     """A convolutional net as everybody writes it first."""
 
     shape = (2, 8, 8)
@@ -34,7 +38,7 @@ class Plain(nn.Module):
         return self.fc2(F.relu(self.fc1(x.flatten(1))))
 
 
-class Residual(nn.Module):
+class Residual(Net):
     """Two blocks that are added to what they read, and a mean over all pixels."""
 
     shape = (1, 6, 6)
@@ -51,7 +55,7 @@ class Residual(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-class Separable(nn.Module):
+class Separable(Net):
     """Depthwise and pointwise convolutions, two outputs a channel in the first, and a gate for each channel."""
 
     shape = (3, 9, 7)
@@ -68,7 +72,7 @@ class Separable(nn.Module):
         return self.fc((x * gate).flatten(1))
 
 
-class Branches(nn.Module):
+class Branches(Net):
     """Branches behind one another, a slice of channels, a transpose, and a convolution in groups, which keeps all it reads."""
 
     shape = (2, 6, 6)
@@ -85,7 +89,7 @@ class Branches(nn.Module):
         return self.fc(torch.cat([y.transpose(1, 3).flatten(1), part], 1))
 
 
-class Mlp(nn.Module):
+class Mlp(Net):
     """Linear layers over standardised readings."""
 
     shape = (6,)
@@ -100,13 +104,13 @@ class Mlp(nn.Module):
         return self.layers((x - 0.3) / 1.7)
 
 
-NETS: list[Callable[[], nn.Module]] = [Plain, Residual, Separable, Branches, Mlp]
+NETS: list[type[Net]] = [Plain, Residual, Separable, Branches, Mlp]
 FOLDED: dict[str, Folded] = {}
 
 
-def folded_of(kind: Callable[[], nn.Module]) -> Folded:
+def folded_of(kind: type[Net]) -> Folded:
     """The nodes of a net with random weights, in double precision."""
-    name = getattr(kind, "__name__", "")
+    name = kind.__name__
     if name not in FOLDED:
         torch.manual_seed(3)
         net = kind().eval()
@@ -116,7 +120,7 @@ def folded_of(kind: Callable[[], nn.Module]) -> Folded:
                     torch.randn_like(module.bias),
                     torch.rand_like(module.bias) + 0.3,
                 )
-        FOLDED[name] = fold(capture(net, torch.rand(2, *net.shape)))  # pyright: ignore[reportCallIssue]
+        FOLDED[name] = fold(capture(net, torch.rand(2, *net.shape)))
     return FOLDED[name]
 
 
@@ -137,7 +141,7 @@ def inputs_of(folded: Folded, rows: int = 3) -> Tensor:
 @pytest.mark.parametrize("kind", NETS, ids=lambda kind: kind.__name__)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_pruned_net_is_the_net_with_channels_at_zero(kind: Callable[[], nn.Module], data: st.DataObject) -> None:
+def test_pruned_net_is_the_net_with_channels_at_zero(kind: type[Net], data: st.DataObject) -> None:
     folded = folded_of(kind)
     x = inputs_of(folded)
     channels = channels_of(folded.nodes, {INPUT: tuple(x.shape[1:])}, tuple(folded.outputs))
@@ -154,7 +158,7 @@ def test_pruned_net_is_the_net_with_channels_at_zero(kind: Callable[[], nn.Modul
 
 
 @pytest.mark.parametrize("kind", NETS, ids=lambda kind: kind.__name__)
-def test_half_the_channels(kind: Callable[[], nn.Module]) -> None:
+def test_half_the_channels(kind: type[Net]) -> None:
     folded = folded_of(kind)
     x = inputs_of(folded, 20)
     traces = run_float(folded.nodes, {INPUT: x})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from levsha.capture.fold import INPUT
-from levsha.conversion.captured import Captured, as_tensor, options_of
+from levsha.conversion.captured import Captured, options_of
 from levsha.conversion.lesson import lesson_of
 from levsha.conversion.measure import goal_of
 from levsha.conversion.tunable import Start, Tunable
@@ -99,9 +99,10 @@ def tune(
     start = start_of(captured, options, tuning.keep)
     float_NO = captured.float_outputs(x)
     goal = None if y is None else goal_of(y, float_NO, captured.opened.title)
-    lesson = lesson_of(goal, float_NO, tuning.distil, not isinstance(start.nodes[-1].activation, Function))
+    ends = [node.activation for node in start.nodes if node.output in start.outputs]
+    lesson = lesson_of(goal, float_NO, tuning.distil, not any(isinstance(end, Function) for end in ends))
     tunable = Tunable(start, lesson.unit_O)
-    tunable.adjust(as_tensor(captured.calibration))
+    tunable.adjust(captured.calibration)
     history, best = [], 0
     if tuning.trains:
         learned, held_out = held_out_rows(len(x), tuning.settings.seed)
@@ -125,7 +126,7 @@ def held_out_rows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def start_of(captured: Captured, options: Options, keep: float) -> Start:
     """Return what is tuned: the nodes that are left, what they made of the calibration data, and the steps of that."""
-    folded, laid = captured.folded, captured.folded.laid(as_tensor(captured.calibration))
+    folded, laid = captured.folded, captured.folded.laid(captured.calibration)
     traces = run_float(folded.nodes, {INPUT: laid})
     pruned = prune_share(folded.nodes, {INPUT: laid}, traces, tuple(folded.outputs), keep)
     traces = {node.output: pruned.trace(node, traces[node.output]) for node in pruned.nodes}
