@@ -58,7 +58,8 @@ def fine_tune(
     x_L, y_L = x[learned], None if y is None else y[learned]
     tested = (x[rest], None if y is None else y[rest]) if test is None else (check_rows(test[0], "test"), test[1])
     opened = open_model(model, x, None if state is None else Path(state))
-    captured = capture_all(opened, x, x_L[:calibration_rows], (), (), keep_sigmoid)
+    calibration = x_L[:calibration_rows]
+    captured = capture_all(opened, calibration, calibration, (), (), keep_sigmoid)
     tuned = tune(
         captured, x_L, y_L, weights, layers, tuning=tuning, folder=folder, replace_folder=replace, report=report
     )

@@ -53,6 +53,9 @@ class Grid(nn.Module):
         self.step = nn.Buffer(spread(step, shape))
         self.zero = nn.Buffer(spread(zero, shape)) if np.any(zero) else None
 
+    def extra_repr(self) -> str:
+        return f"{self.lo}..{self.hi}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Return what x (N, *shape) is once it has been rounded to an integer and clipped."""
         rounded = _Rounded.apply(x, self.step, self.zero, self.lo, self.hi)
@@ -80,9 +83,9 @@ class Finish(nn.Module):
             if scale.table is not None:
                 self.index = Grid(node.shape, scale.width, scale.low, 0, TABLE - 1)
 
-    def forward(self, z: Tensor, rounds: bool) -> Tensor:
-        """Return the value (N, *shape) of a node. rounds: as its integers have it, else the float value."""
-        if not rounds or self.value is None:
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the value (N, *shape) of a node, as its integers have it; what nobody reads is not rounded: its steps are fine."""
+        if self.value is None:
             return self.node.activate(z)
         if self.index is not None:
             return self.value(self.node.activate(self.index(z)))
@@ -122,25 +125,23 @@ class Layer(nn.Module):
         scale_O1 = self.weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
         return self.weights.to_integers(weight_OI / scale_O1), scale_O1
 
-    def sums(self, x: tuple[Tensor, ...], rounds: bool, factor_O: Tensor) -> Tensor:
-        """Return the sums (N, *shape) of weights, in units of the rows, times a factor."""
-        weight_OI = self.weight_OI
-        if rounds:
-            integers_OI, scale_O1 = self.integers()
-            weight_OI = weight_OI + (integers_OI * scale_O1 - weight_OI).detach()
+    def sums(self, x: tuple[Tensor, ...], factor_O: Tensor) -> Tensor:
+        """Return the sums (N, *shape) of rounded weights, in units of the rows, times a factor; the gradient is that of no rounding."""
+        integers_OI, scale_O1 = self.integers()
+        weight_OI = self.weight_OI + (integers_OI * scale_O1 - self.weight_OI).detach()
         if self.column is not None:
             weight_OI = weight_OI / self.column
         return MEANINGS[self.node.kind](replace(self.node, weight_OI=weight_OI * factor_O[:, None]), *x)
 
-    def forward(self, x: tuple[Tensor, ...], rounds: bool) -> Tensor:
+    def forward(self, x: tuple[Tensor, ...]) -> Tensor:
         """Return what stands before the activation."""
-        return self.sums(x, rounds, self.gain_O * self.row_O) + self.offset_O * self.unit_O
+        return self.sums(x, self.gain_O * self.row_O) + self.offset_O * self.unit_O
 
     @torch.no_grad()
     def adjust(self, x: tuple[Tensor, ...], wanted: Tensor) -> None:
         """Set gain and offset of each channel to what comes nearest, in the least squares, to the wanted z (N, *shape) on data."""
         outputs = len(self.gain_O)
-        sums_NO = self.sums(x, True, self.row_O).reshape(-1, outputs).double()
+        sums_NO = self.sums(x, self.row_O).reshape(-1, outputs).double()
         wanted_NO = wanted.reshape(-1, outputs).double()
         mean_O, goal_O = sums_NO.mean(0), wanted_NO.mean(0)
         variance_O = ((sums_NO - mean_O) ** 2).mean(0)
@@ -177,7 +178,7 @@ class Other(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.node.name}, {self.node.kind}"
 
-    def forward(self, x: tuple[Tensor, ...], rounds: bool) -> Tensor:
+    def forward(self, x: tuple[Tensor, ...]) -> Tensor:
         """Return what stands before the activation."""
         return self.node.before_activation(*x)
 
@@ -203,7 +204,7 @@ class Tunable(nn.Module):
     def __init__(self, start: Start, unit_O: np.ndarray) -> None:
         super().__init__()
         value = start.source.value
-        self.start, self.rounds_weights, self.rounds_values = start, True, True
+        self.start = start
         self.input = Grid(value.shape, start.source.step, start.source.zero, value.lo, value.hi)
         made = [
             Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z)
@@ -219,8 +220,7 @@ class Tunable(nn.Module):
         """Return the outputs (N, O), one behind the other, in units of `unit_O`."""
         known = {INPUT: self.input(self.start.lay(x))}
         for node, layer, finish in zip(self.start.nodes, self.layers, self.finishes, strict=True):
-            z = layer(tuple(known[name] for name in node.inputs), self.rounds_weights)
-            known[node.output] = finish(z, self.rounds_values)
+            known[node.output] = finish(layer(tuple(known[name] for name in node.inputs)))
         return torch.cat([known[name].flatten(1) for name in self.start.outputs], 1) / self.unit_O
 
     @torch.no_grad()
@@ -231,7 +231,7 @@ class Tunable(nn.Module):
             read = tuple(known[name] for name in node.inputs)
             if isinstance(layer, Layer):
                 layer.adjust(read, self.start.traces[node.output].z)
-            known[node.output] = finish(layer(read, True), True)
+            known[node.output] = finish(layer(read))
 
     def tuned(self) -> tuple[tuple[Node, ...], Pins]:
         """Return the nodes as they are now, and what `lower` must know so that the integers are those that were trained."""

@@ -45,7 +45,7 @@ class Tuning:
     def settings(self) -> Training:
         """The settings of the training loop."""
         return self.training or Training(
-            epochs=max(1, self.epochs), batch=64, optimizer="adamw", rate=1e-3, schedule="cosine", warmup=0.05, seed=self.seed
+            epochs=max(1, self.epochs), batch=64, optimizer="adamw", rate=2e-3, schedule="cosine", warmup=0.05, seed=self.seed
         )  # fmt: skip
 
     @property
