@@ -76,8 +76,8 @@ def multiplier_net() -> Lowered:
     """The second layer's multipliers were rounded by one shift that leaves most of them nothing."""
     lowered = made(healthy_nodes())
     fc1, fc2, fc3 = lowered.layers
-    multiplier_O = fc2.integer.multiplier_O * (np.arange(12) == 0)
-    integer = replace(fc2.integer, multiplier_O=multiplier_O)
+    multiplier_O = fc2.own_integer.multiplier_O * (np.arange(12) == 0)
+    integer = replace(fc2.own_integer, multiplier_O=multiplier_O)
     ops = (*fc2.ops[:-1], integer.requantize("act2", "fc2"))
     return replace(lowered, layers=(fc1, replace(fc2, integer=integer, ops=ops), fc3))
 
@@ -116,7 +116,7 @@ def test_a_net_trained_on_its_grid_is_not_blamed_for_its_weights() -> None:
     on_grid = [
         replace(layer.node, weight_OI=torch.from_numpy(layer.sums.weights.real()))
         for layer in lowered.layers
-        if layer.sums.weights
+        if layer.sums and layer.sums.weights
     ]
     assert diagnose(lowered, x, metric_of(on_grid, x), "R2", on_grid_already=True) is None
     clipped = made(on_grid, pins=Pins(steps={"act2": 0.2 / 255}), options=Options(formats={"fc2": FORMATS["binary"]}))

@@ -180,7 +180,7 @@ def test_sums_that_would_not_fit_are_clipped_before() -> None:
     lowered = lower(nodes, {"x": small}, x, Options(FORMATS["int4"], sum_bits=16))
     assert lowered.graph.values["fc2"].c_type == "int16_t"
     wide = lower(nodes, {"x": small}, x, Options(FORMATS["int4"]))
-    assert lowered.layer("fc1").scale.hi < 255 == wide.layer("fc1").scale.hi
+    assert lowered.layer("fc1").own_scale.hi < 255 == wide.layer("fc1").own_scale.hi
     assert agreement(lowered, x) > agreement(wide, x) - 0.1
 
 

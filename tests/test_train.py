@@ -161,7 +161,7 @@ def test_the_lowered_net_is_the_one_that_was_trained(weights: str, hidden: tuple
     lowered = lower_chat(mlp, grid, x, corpus.pairs.charset)
     values = interpret(lowered.graph, check_vectors(corpus.pairs, corpus.samples, 500, 0))
     counts = np.concatenate([values["query_counts"], values["context_counts"]], 1)
-    logits = run_integers(lowered, counts_of(values)) / lowered.layers[-1].integer.step
+    logits = run_integers(lowered, counts_of(values)) / lowered.layers[-1].own_integer.step
     np.testing.assert_array_equal(np.rint(logits).astype(np.int64), values["logits"])
     float_logits = forward(mlp, torch.from_numpy(counts).float(), quantisation)[-1].numpy()
     agree = (float_logits.argmax(1) == values["choice"][:, 0])[::2].mean()  # the real half of the vectors

@@ -13,12 +13,14 @@ from levsha.capture.arithmetic import add, divide, multiply, negate, power, reve
 from levsha.capture.reader import Name, Node
 from levsha.capture.recurrent import gru, lstm
 from levsha.capture.torch_moves import MOVES, concat, stack
+from levsha.capture.torch_windows import adaptive, amax, argmax, axes_of, ints, pool, reduce, short
 
 Handler = Callable[[Node], Any]
-FUNCTIONS = (  # element by element, of one value
+WORDS = (  # element by element, of one value
     "abs ceil celu cos elu erf exp expm1 floor gelu hardshrink hardsigmoid hardswish leaky_relu log log1p log_sigmoid logit mish reciprocal "
     "round rsqrt selu sigmoid sign silu sin softplus softshrink sqrt square tan tanh threshold"
-).split()
+)
+FUNCTIONS = WORDS.split()
 IDENTITIES = [
     "alias",
     "clone",
@@ -33,16 +35,6 @@ IDENTITIES = [
     "to",
     "type_as",
 ]
-
-
-def _ints(found: Any, rank: int) -> tuple[int, ...]:
-    """One number for each axis.
-
-    >>> _ints([3], 2), _ints(2, 2), _ints([1, 2], 2)
-    ((3, 3), (2, 2), (1, 2))
-    """
-    numbers = [found] if isinstance(found, int) else list(found)
-    return tuple(numbers * rank if len(numbers) == 1 else numbers)
 
 
 def same_pads(kernel: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
@@ -62,12 +54,12 @@ def _conv(n: Node) -> Name:
     rank = weight.dim() - 2
     if len(x.shape) != rank + 1 or rank > 2:
         return n.refuse(f"a convolution over {rank} axes of {x.shape}", "use one over 1 or 2 axes, with a batch")
-    strides, dilations = _ints(n["stride"], rank), _ints(n["dilation"], rank)
+    strides, dilations = ints(n["stride"], rank), ints(n["dilation"], rank)
     padding = n["padding"]
     if isinstance(padding, str):
         pads = same_pads(weight.shape[2:], dilations) if padding == "same" else (0,) * 2 * rank
     else:
-        pads = _ints(padding, rank) * 2
+        pads = ints(padding, rank) * 2
     attributes = {"strides": strides, "dilations": dilations, "pads": pads, "groups": n["groups"]}
     if n.get("transposed"):
         return _transposed(n, rank, attributes)
@@ -76,13 +68,13 @@ def _conv(n: Node) -> Name:
 
 def _conv_transpose(n: Node) -> Name:
     rank = n["weight"].dim() - 2
-    pads = _ints(n["padding"], rank) * 2
-    attributes = {"strides": _ints(n["stride"], rank), "dilations": _ints(n["dilation"], rank), "pads": pads}
+    pads = ints(n["padding"], rank) * 2
+    attributes = {"strides": ints(n["stride"], rank), "dilations": ints(n["dilation"], rank), "pads": pads}
     return _transposed(n, rank, attributes | {"groups": n["groups"]})
 
 
 def _transposed(n: Node, rank: int, attributes: dict[str, Any]) -> Name:
-    more = {"output_padding": _ints(n["output_padding"], rank)}
+    more = {"output_padding": ints(n["output_padding"], rank)}
     return n.emit("conv_transpose", [n["input"]], attributes | more, {"weight": n["weight"], "bias": n["bias"]})
 
 
@@ -153,16 +145,12 @@ def _function(n: Node) -> Name:
     (_, x), *others = n.given.items()
     more = dict(others)
     return n.emit(
-        "function", [x], {"name": _short(n.target), "function": lambda t: n.target(t, **_keywords(n.target, more))}
+        "function", [x], {"name": short(n.target), "function": lambda t: n.target(t, **_keywords(n.target, more))}
     )
 
 
 def _keywords(target: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None or key in ("min", "max", "eps")}
-
-
-def _short(target: Any) -> str:
-    return str(target).split(".")[1].strip("_")
 
 
 def _prelu(n: Node) -> Name:
@@ -177,115 +165,9 @@ def _prelu(n: Node) -> Name:
     return n.emit("add", [high, steep], {})
 
 
-def _ceil_pads(
-    x: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads: Sequence[int],
-    ceil: bool,
-) -> tuple[int, ...]:
-    """Pads before and after each axis, with as much more after it as rounding the size up takes."""
-    after = []
-    for size, k, s, d, p in zip(x, kernel, strides, dilations, pads, strict=True):
-        room = size + 2 * p - d * (k - 1) - 1
-        more = -room % s if ceil else 0
-        outputs = -(-room // s) + 1
-        if ceil and (outputs - 1) * s >= size + p:  # a window that would start behind the input is left out
-            more = 0
-        after.append(p + more)
-    return (*pads, *after)
-
-
-def _pool(kind: str) -> Handler:
-    def handle(n: Node) -> Any:
-        x = n.get("self", n.get("input"))
-        rank = len(_ints(n["kernel_size"], 1 if "1d" in str(n.target) else 2))
-        kernel = _ints(n["kernel_size"], rank)
-        strides = _ints(n["stride"], rank) if n["stride"] not in ([], None) else kernel
-        pads, dilations = _ints(n["padding"], rank), _ints(n.get("dilation", 1), rank)
-        whole = _ceil_pads(x.shape[-rank:], kernel, strides, dilations, pads, n["ceil_mode"])
-        attributes = {"kernel": kernel, "strides": strides, "pads": whole}
-        if kind == "max_pool":
-            return n.emit(kind, [x], attributes | {"dilations": dilations})
-        if n.get("divisor_override"):
-            return n.refuse("an average pool with divisor_override", "multiply by a constant instead")
-        return n.emit(kind, [x], attributes | {"counted": pads * 2 if n["count_include_pad"] else (0,) * 2 * rank})
-
-    return handle
-
-
-def _adaptive(kind: str) -> Handler:
-    def handle(n: Node) -> Name:
-        x = n["self"]
-        sizes = _ints(n["output_size"], 1 if "1d" in str(n.target) else 2)
-        rank = len(sizes)
-        inner = x.shape[-rank:]
-        if any(i % o for i, o in zip(inner, sizes, strict=True)):
-            return n.refuse(f"an adaptive pool from {inner} to {sizes}", "use sizes that divide the input's, such as 1")
-        kernel = tuple(i // o for i, o in zip(inner, sizes, strict=True))
-        if kind == "average_pool" and set(sizes) == {1}:
-            axes = tuple(range(len(x.shape) - rank, len(x.shape)))
-            return n.emit("mean", [x], {"axes": axes, "keepdim": True})
-        more = {"dilations": (1,) * rank} if kind == "max_pool" else {"counted": (0,) * 2 * rank}
-        return n.emit(kind, [x], {"kernel": kernel, "strides": kernel, "pads": (0,) * 2 * rank} | more)
-
-    return handle
-
-
-def _axes(n: Node, x: Name, key: str = "dim") -> list[int] | None:
-    """The axes without the batch; None, and a problem, where the batch is among them."""
-    found = n.get(key)
-    every = list(range(len(x.shape) + 1)) if found in (None, []) else [found] if isinstance(found, int) else list(found)
-    axes = [axis % (len(x.shape) + 1) - 1 for axis in every]
-    if -1 in axes:
-        n.refuse(f"{_short(n.target)} over the batch", "leave axis 0 alone: it counts the examples")
-        return None
-    return axes
-
-
-def _reduce(kind: str) -> Handler:
-    def handle(n: Node) -> Name:
-        axes = _axes(n, n["self"])
-        return (
-            Name(n.name, n.shape)
-            if axes is None
-            else n.emit(kind, [n["self"]], {"axes": axes, "keepdim": n.get("keepdim", False)})
-        )
-
-    return handle
-
-
-def _amax(n: Node) -> Name:
-    """The largest along axes: a pool over all of them, put in line first."""
-    x = n["self"]
-    axes = _axes(n, x)
-    if axes is None:
-        return Name(n.name, n.shape)
-    numbers = torch.arange(math.prod(x.shape)).reshape(x.shape)
-    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
-    flat = numbers.permute(*kept, *axes).reshape(1, math.prod(x.shape[k] for k in kept), -1)
-    line = n.move(x, flat, suffix="_line")
-    count = flat.shape[-1]
-    attributes = {"kernel": (1, count), "strides": (1, count), "pads": (0,) * 4, "dilations": (1, 1)}
-    pooled = n.emit("max_pool", [line], attributes, shape=(1, flat.shape[1], 1), suffix="_most")
-    return n.move(pooled, torch.arange(flat.shape[1]).reshape(n.shape))
-
-
-def _argmax(n: Node) -> Name:
-    axes = _axes(n, n["self"])
-    if axes is None or len(axes) > 1:
-        return (
-            Name(n.name, n.shape)
-            if axes is None
-            else n.refuse("argmax over several axes", "flatten the axes before it")
-        )
-    return n.emit("argmax", [n["self"]], {"axis": axes[0], "keepdim": n["keepdim"]})
-
-
 def _softmax(log: bool) -> Handler:
     def handle(n: Node) -> Name:
-        axes = _axes(n, n["self"])
+        axes = axes_of(n, n["self"])
         return Name(n.name, n.shape) if axes is None else n.emit("softmax", [n["self"]], {"axis": axes[0], "log": log})
 
     return handle
@@ -303,9 +185,9 @@ OPERATIONS: dict[str, Handler] = {
     "matmul": _matmul, "mm": _matmul, "batch_norm": _batch_norm, "layer_norm": _layer_norm, "relu": _clip(0.0, math.inf),
     "relu6": _clip(0.0, 6.0), "hardtanh": _clip("min_val", "max_val"), "clamp": _clip("min", "max"), "clamp_min": _clip("min", math.inf),
     "clamp_max": _clip(-math.inf, "max"), "clip": _clip("min", "max"), "prelu": _prelu, "add": add, "sub": subtract, "rsub": reverse_subtract,
-    "mul": multiply, "div": divide, "neg": negate, "pow": power, "max_pool1d": _pool("max_pool"), "max_pool2d": _pool("max_pool"),
-    "avg_pool1d": _pool("average_pool"), "avg_pool2d": _pool("average_pool"), "adaptive_avg_pool1d": _adaptive("average_pool"),
-    "adaptive_avg_pool2d": _adaptive("average_pool"), "adaptive_max_pool1d": _adaptive("max_pool"), "adaptive_max_pool2d": _adaptive("max_pool"),
-    "mean": _reduce("mean"), "sum": _reduce("sum"), "amax": _amax, "max": _amax, "argmax": _argmax, "softmax": _softmax(False),
+    "mul": multiply, "div": divide, "neg": negate, "pow": power, "max_pool1d": pool("max_pool"), "max_pool2d": pool("max_pool"),
+    "avg_pool1d": pool("average_pool"), "avg_pool2d": pool("average_pool"), "adaptive_avg_pool1d": adaptive("average_pool"),
+    "adaptive_avg_pool2d": adaptive("average_pool"), "adaptive_max_pool1d": adaptive("max_pool"), "adaptive_max_pool2d": adaptive("max_pool"),
+    "mean": reduce("mean"), "sum": reduce("sum"), "amax": amax, "max": amax, "argmax": argmax, "softmax": _softmax(False),
     "log_softmax": _softmax(True), "embedding": _embedding, "cat": concat, "concat": concat, "stack": stack, "gru": gru, "lstm": lstm,
 }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class ScaledAdd(Op):
     def _wide(self) -> np.ndarray:
         return self.multiplier_KC.astype(np.int64)
 
-    def _finish(self, total: np.ndarray) -> np.ndarray:
+    def _finish(self, total: Any) -> np.ndarray:
         return ((total + self.bias_C.astype(np.int64) + self.rounding) >> self.shift).clip(self.lo, self.hi)
 
     def run(self, *x: np.ndarray) -> np.ndarray:
@@ -92,17 +92,6 @@ class ScaledAdd(Op):
             return Code(f"for ({index} i = 0; i < {out.size}; ++i) {{\n    {body}\n}}")
         inner = f"for ({c_index(channels)} c = 0; c < {channels}; ++c, ++i) {{\n        {body.replace(chr(10), chr(10) + '    ')}\n    }}"
         return Code(f"for ({index} i = 0; i < {out.size};)\n    {inner}", constants)
-
-    def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
-        """The scaled values one after the other; no partial sum leaves 32 bits."""
-        total, low, high = "", np.zeros(1, np.int64), np.zeros(1, np.int64)
-        for name, value, m_C in zip(self.inputs, x, self._wide, strict=True):
-            part = combine(builder, "Mul", reshaped(builder, builder.read(name, "int32"), out.shape), m_C)
-            total = builder.node("Add", [total, part]) if total else part
-            ends = np.stack([value.lo * m_C, value.hi * m_C])
-            low, high = low + ends.min(0), high + ends.max(0)
-        added = self.bias_C.astype(np.int64) + self.rounding
-        return shift_right(builder, total, (low, high), added, np.array(self.shift), self.lo, self.hi)
 
     @property
     def _constants(self) -> dict[str, Constant]:

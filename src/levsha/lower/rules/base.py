@@ -62,6 +62,12 @@ class Layer:
     scale: Scale | None
 
     @property
+    def own_integer(self) -> IntegerLayer:
+        """What it requantises by; of a layer that does."""
+        assert self.integer is not None
+        return self.integer
+
+    @property
     def own_scale(self) -> Scale:
         """The scale; of a layer that has one."""
         assert self.scale is not None
