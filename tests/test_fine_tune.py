@@ -18,8 +18,7 @@ import levsha
 from levsha.conversion.captured import Captured, as_tensor, capture_all, net_of, options_of
 from levsha.conversion.door import real_outputs
 from levsha.conversion.opening import open_model
-from levsha.conversion.tunable import Tunable
-from levsha.conversion.tuning import Tuned, Tuning, start_of, tune
+from levsha.conversion.tuning import Tuned, Tuning, tunable_of, tune
 from levsha.data.images import load_images
 from levsha.errors import LevshaError
 from levsha.store import graph_hash
@@ -92,8 +91,7 @@ def test_what_is_trained_is_what_the_integers_compute(kind: type[Net], weights: 
     x = (rng.normal(size=(600, *kind.shape)) * np.linspace(0.2, 2, kind.shape[-1])).astype(np.float32)
     found = capture_all(open_model(net, x), x, x[:300], (), (), False)
     options = options_of(found, weights, {})
-    tunable = Tunable(start_of(found, options, 0.5), np.ones(1))
-    tunable.adjust(found.calibration)
+    tunable = tunable_of(found, options, 0.5, np.ones(1))
     nodes, pins = tunable.tuned()
     smaller = replace(found, folded=replace(found.folded, nodes=nodes))
     got = real_outputs(smaller, net_of(smaller, smaller.lower(options, None, pins)), x)

@@ -204,7 +204,7 @@ class Tunable(nn.Module):
     def __init__(self, start: Start, unit_O: np.ndarray) -> None:
         super().__init__()
         value = start.source.value
-        self.start = start
+        self.start = replace(start, traces={})  # they are large
         self.input = Grid(value.shape, start.source.step, start.source.zero, value.lo, value.hi)
         made = [
             Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z)
@@ -224,13 +224,13 @@ class Tunable(nn.Module):
         return torch.cat([known[name].flatten(1) for name in self.start.outputs], 1) / self.unit_O
 
     @torch.no_grad()
-    def adjust(self, x: Tensor) -> None:
-        """Set every layer's gains and offsets, one layer after the other, so that rounding changes as little as it can on data (N, *shape)."""
+    def adjust(self, x: Tensor, traces: Mapping[str, Trace]) -> None:
+        """Set every layer's gains and offsets, one layer after the other, so that data x (N, *shape) makes what comes nearest to `traces`."""
         known = {INPUT: self.input(self.start.lay(x))}
         for node, layer, finish in zip(self.start.nodes, self.layers, self.finishes, strict=True):
             read = tuple(known[name] for name in node.inputs)
             if isinstance(layer, Layer):
-                layer.adjust(read, self.start.traces[node.output].z)
+                layer.adjust(read, traces[node.output].z)
             known[node.output] = finish(layer(read))
 
     def tuned(self) -> tuple[tuple[Node, ...], Pins]:

@@ -96,13 +96,11 @@ def tune(
     tuning = tuning or Tuning()
     tuning.check()
     options = options_of(captured, weights, layers or {})
-    start = start_of(captured, options, tuning.keep)
     float_NO = captured.float_outputs(x)
     goal = None if y is None else goal_of(y, float_NO, captured.opened.title)
-    ends = [node.activation for node in start.nodes if node.output in start.outputs]
+    ends = [node.activation for node in captured.folded.nodes if node.output in captured.folded.outputs]
     lesson = lesson_of(goal, float_NO, tuning.distil, not any(isinstance(end, Function) for end in ends))
-    tunable = Tunable(start, lesson.unit_O)
-    tunable.adjust(captured.calibration)
+    tunable = tunable_of(captured, options, tuning.keep, lesson.unit_O)
     history, best = [], 0
     if tuning.trains:
         learned, held_out = held_out_rows(len(x), tuning.settings.seed)
@@ -124,8 +122,19 @@ def held_out_rows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def start_of(captured: Captured, options: Options, keep: float) -> Start:
-    """Return what is tuned: the nodes that are left, what they made of the calibration data, and the steps of that."""
+def tunable_of(captured: Captured, options: Options, keep: float, unit_O: np.ndarray) -> Tunable:
+    """Return a captured model as a module, with the share `keep` of its channels, and gains and offsets set for its rounding.
+
+    unit_O: what its outputs are divided by, one number or one each.
+    """
+    start = _start_of(captured, options, keep)
+    tunable = Tunable(start, unit_O)
+    tunable.adjust(captured.calibration, start.traces)
+    return tunable
+
+
+def _start_of(captured: Captured, options: Options, keep: float) -> Start:
+    """What is tuned: the nodes that are left, what they made of the calibration data, and the steps of that."""
     folded, laid = captured.folded, captured.folded.laid(captured.calibration)
     traces = run_float(folded.nodes, {INPUT: laid})
     pruned = prune_share(folded.nodes, {INPUT: laid}, traces, tuple(folded.outputs), keep)

@@ -25,6 +25,8 @@ class Pruned:
     def trace(self, node: Node, whole: Trace) -> Trace:
         """Return what is left of the trace of a node of the unpruned net. node: what is left of it."""
         kept = np.flatnonzero(self.kept[node.output])
+        if len(kept) == len(self.kept[node.output]):
+            return whole
         z, h = (part.flatten(1)[:, kept].reshape(len(part), *node.shape) for part in whole)
         return Trace(z, h)
 
