@@ -70,22 +70,24 @@ def lower(
     LevshaError names a layer that 32 bits cannot hold.
     """
     options, pins = options or Options(), pins or Pins()
-    assert {*pins.steps, *pins.zeros, *pins.ranges} <= {node.output for node in nodes}, "a pin is of a value"
+    assert {*pins.steps, *pins.zeros, *pins.ranges, *pins.scales} <= {node.output for node in nodes}, (
+        "a pin is of a value"
+    )
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
     scales = calibrate(nodes, x, run_float(nodes, x), options, pins)
-    weights = quantise_all(nodes, _known(nodes, sources, scales), options, pins)
-    known = _known(nodes, sources, scales)
+    weights = quantise_all(nodes, known_of(nodes, sources, scales), options, pins)
+    known = known_of(nodes, sources, scales)
     for node in nodes:
         if node.output in scales:
             scales[node.output] = _lowered_top(node, scales[node.output], nodes, weights, known, options)
-    known = _known(nodes, sources, scales)
+    known = known_of(nodes, sources, scales)
     context = Context(options, scales, weights, known)
     layers = tuple(_layer(node, context) for node in nodes)
     return Lowered(_graph(layers, sources, then, outputs), layers, sources, known)
 
 
-def _known(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:
-    """What is known of every value: of sources, of what has a scale of its own, and of what has that of its input."""
+def known_of(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:
+    """Return what is known of every value: of sources, of what has a scale of its own, and of what has that of its input."""
     known = {name: Known(source.value, source.step, source.zero, name) for name, source in sources.items()}
     for node in nodes:
         if node.kind in SAME:

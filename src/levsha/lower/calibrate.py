@@ -53,14 +53,16 @@ class Options:
 class Pins:
     """What a recipe knows and calibration need not find out.
 
-    steps, zeros, ranges (lo, hi): of values by name. weights: integers (O, I) and scale (O,) of layers by name, for weights
-    that are on their grid already.
+    steps, zeros, ranges (lo, hi): of values by name; scales: all of that, and the table, at once. weights: integers (O, I) and scale (O,)
+    of layers by name, for weights that are on their grid already; columns: what their inputs' steps were worth in it (see Weights).
     """
 
     steps: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     zeros: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    scales: Mapping[str, Scale] = field(default_factory=dict)
     weights: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +207,7 @@ def calibrate(
 
     x: what it did it to; traces: of `run_float`. Nodes that make no integers of their own have none.
     """
-    read, never_negative = _requantised(nodes), _never_negative(nodes)
+    read, never_negative = requantised(nodes), _never_negative(nodes)
     for node in nodes:
         if not len(traces[node.output].z) or not bool(traces[node.output].z.isfinite().all()):
             raise LevshaError(
@@ -214,7 +216,9 @@ def calibrate(
     known, scales = {**x, **{name: trace.h for name, trace in traces.items()}}, {}
     for node in nodes:
         last = node.output not in read
-        if node.cell is not None:
+        if node.output in pins.scales:
+            scales[node.output] = pins.scales[node.output]
+        elif node.cell is not None:
             scales[node.output] = recurrent_scale(node.cell, known[node.inputs[0]], last)
         elif node.kind not in SAME:
             trace = traces[node.output]
@@ -222,8 +226,8 @@ def calibrate(
     return scales
 
 
-def _requantised(nodes: Sequence[Node]) -> set[str]:
-    """The values of which other integers are made; what only moves to an output stays as fine as it is."""
+def requantised(nodes: Sequence[Node]) -> set[str]:
+    """Return the values of which other integers are made; what only moves to an output stays as fine as it is."""
     found: set[str] = set()
     for node in reversed(nodes):
         if node.kind not in (*SAME, "concat") or node.output in found:
