@@ -166,7 +166,7 @@ def options_of(captured: Captured, weights: str, layers: Mapping[str, str]) -> O
     """Return what a model is lowered with: the format of all weights, and those of single layers by pattern, by name."""
     names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv", "recurrent")]
     own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
-    return Options(format=find_format(weights), formats=own)
+    return Options(format=find_format(weights), formats=own, measured=True)
 
 
 def formats_of(nodes: Sequence[str], layers: Mapping[str, Format]) -> dict[str, Format]:

@@ -139,7 +139,7 @@ def _start_of(captured: Captured, options: Options, keep: float) -> Start:
     traces = run_float(folded.nodes, {INPUT: laid})
     pruned = prune_share(folded.nodes, {INPUT: laid}, traces, tuple(folded.outputs), keep)
     traces = {node.output: pruned.trace(node, traces[node.output]) for node in pruned.nodes}
-    scales, inner = calibrate(pruned.nodes, traces, options, Pins()), requantised(pruned.nodes)
+    scales, inner = calibrate(pruned.nodes, {INPUT: laid}, traces, options, Pins()), requantised(pruned.nodes)
     known = known_of(pruned.nodes, {INPUT: captured.inputs.source}, scales)
     return Start(
         nodes=pruned.nodes, source=captured.inputs.source, lay=folded.laid, outputs=tuple(folded.outputs), traces=traces,

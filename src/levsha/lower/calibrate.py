@@ -35,7 +35,8 @@ class Options:
 
     format: of the weights; formats: of single layers by name. top: largest integer behind a clip from 0. sum_bits: 16 or 32,
     the widest sum a layer may need. percentile: of a value's elements; what lies beyond is clipped, the steps of all the rest
-    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides.
+    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides. measured: that is only
+    a first guess, and the steps are chosen by what they cost at the outputs; offsets make up for what rounded weights do to the mean.
     """
 
     format: Format = FORMATS["int8"]
@@ -43,6 +44,7 @@ class Options:
     top: int = 255
     sum_bits: int = 32
     percentile: float | None = None
+    measured: bool = False
 
     def format_of(self, layer: str) -> Format:
         """Return the format of a layer's weights."""
@@ -114,7 +116,9 @@ def mean_square_steps(x_NO: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarra
     [18.0]
     """
     above_NO = x_NO - x_NO.min(0)
-    step_O = np.array([_mean_square_step(above_N, float(above_N.max()), top) for above_N in above_NO.T])
+    step_O = np.array(
+        [_mean_square_step(above_N, float(above_N.max()), top) for above_N in np.ascontiguousarray(above_NO.T)]
+    )
     moving_O = step_O > 0
     return np.where(moving_O, step_O, step_O[moving_O].min(initial=1.0)), x_NO.min(0)
 
@@ -124,7 +128,14 @@ def _mean_square_step(above_N: np.ndarray, largest: float, top: int) -> float:
     if largest == 0:
         return 0.0
     steps = largest / top * CANDIDATES[::-1]
-    errors = [((np.rint(above_N / step).clip(0, top) * step - above_N) ** 2).mean() for step in steps]
+    room_N, errors = np.empty_like(above_N), []
+    for step in steps:
+        np.divide(above_N, step, out=room_N)
+        np.rint(room_N, out=room_N)
+        np.clip(room_N, 0, top, out=room_N)
+        room_N *= step
+        room_N -= above_N
+        errors.append(np.square(room_N, out=room_N).mean())
     return float(steps[int(np.argmin(errors))])
 
 
@@ -135,7 +146,7 @@ def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins,
     """
     zero, pinned = pins.zeros.get(node.output, 0.0), pins.steps.get(node.output)
     if isinstance(node.activation, Function):
-        return _table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE, last)
+        return table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE, last)
     h = trace.h.double().numpy()
     if node.kind == "affine" and node.activation is None and pinned is None and not last:
         rows_NC = h if h.ndim == 2 else h.reshape(-1, h.shape[-1])[:: -(-h.size // LOOKED_AT)]
@@ -144,7 +155,7 @@ def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins,
         node.activation if isinstance(node.activation, Clip) else Clip(0.0 if never_negative else -math.inf, math.inf)
     )
     step = _step_of(clip, h, last, options) if pinned is None else pinned
-    lo, hi = pins.ranges.get(node.output, _range_of(clip, step, last, options))
+    lo, hi = pins.ranges.get(node.output, range_of(clip, step, last, options))
     return Scale(step, zero, lo, hi)
 
 
@@ -157,15 +168,16 @@ def _step_of(clip: Clip, h: np.ndarray, last: bool, options: Options) -> float:
     return percentile_step(np.abs(h), options.percentile, top)
 
 
-def _range_of(clip: Clip, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:
-    """The integers that are needed, within those that there are."""
+def range_of(clip: Clip, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:
+    """Return the integers that are needed, within those that there are."""
     most = INT16_MAX if last else options.top if clip.lo == 0 else SIGNED_TOP
     least = np.min(step)
     lo, hi = (int(np.rint(np.clip(end / least, -most, most))) for end in (clip.lo, clip.hi))
     return lo, max(hi, lo + 1)
 
 
-def _table_scale(activation: Function, z: np.ndarray, percentile: float, last: bool) -> Scale:
+def table_scale(activation: Function, z: np.ndarray, percentile: float, last: bool) -> Scale:
+    """Return the scale of what a table makes of z; the table reaches over all but a share of z on both sides."""
     low, high = np.percentile(z, (100 - percentile, percentile)).tolist()
     width = max(SMALLEST_STEP, high - low) / (TABLE - 1)
     with torch.inference_mode():
@@ -207,7 +219,7 @@ def calibrate(
 
     x: what it did it to; traces: of `run_float`. Nodes that make no integers of their own have none.
     """
-    read, never_negative = requantised(nodes), _never_negative(nodes)
+    read, never_negative = requantised(nodes), never_negative_of(nodes)
     for node in nodes:
         if not len(traces[node.output].z) or not bool(traces[node.output].z.isfinite().all()):
             raise LevshaError(
@@ -235,8 +247,8 @@ def requantised(nodes: Sequence[Node]) -> set[str]:
     return found
 
 
-def _never_negative(nodes: Sequence[Node]) -> set[str]:
-    """The values that are sums, means and products of what a clip keeps from being negative."""
+def never_negative_of(nodes: Sequence[Node]) -> set[str]:
+    """Return the values that are sums, means and products of what a clip keeps from being negative."""
     found: set[str] = set()
     for node in nodes:
         inherits = node.kind in ("sum", "add", "multiply", "concat", *SAME) and all(
