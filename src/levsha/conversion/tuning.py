@@ -16,8 +16,9 @@ from levsha.conversion.tunable import Start, Tunable
 from levsha.errors import LevshaError, check_range
 from levsha.lower import Function, Lowered, Options, Pins, run_float
 from levsha.lower.build import known_of
-from levsha.lower.calibrate import calibrate, requantised
+from levsha.lower.calibrate import calibrate
 from levsha.lower.prune import prune_share
+from levsha.lower.reads import requantised
 from levsha.train.fit import fit
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress

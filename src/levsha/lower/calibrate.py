@@ -15,6 +15,7 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
+from levsha.lower.reads import never_negative_of, requantised
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
@@ -236,30 +237,3 @@ def calibrate(
             trace = traces[node.output]
             scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative)
     return scales
-
-
-def requantised(nodes: Sequence[Node]) -> set[str]:
-    """Return the values of which other integers are made; what only moves to an output stays as fine as it is."""
-    found: set[str] = set()
-    for node in reversed(nodes):
-        if node.kind not in (*SAME, "concat") or node.output in found:
-            found |= set(node.inputs)
-    return found
-
-
-def never_negative_of(nodes: Sequence[Node]) -> set[str]:
-    """Return the values that are sums, means and products of what a clip keeps from being negative."""
-    found: set[str] = set()
-    for node in nodes:
-        inherits = node.kind in ("sum", "add", "multiply", "concat", *SAME) and all(
-            name in found for name in node.inputs
-        )
-        kept = (
-            inherits
-            and node.activation is None
-            and np.min(node.factor_O) >= 0 <= np.min(node.offset_O)
-            and min(node.factors, default=0) >= 0
-        )
-        if kept or (isinstance(node.activation, Clip) and node.activation.lo >= 0):
-            found.add(node.output)
-    return found

@@ -25,10 +25,10 @@ from levsha.lower.calibrate import (
     min_max_step,
     percentile_step,
     range_of,
-    requantised,
     table_scale,
 )  # fmt: skip
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
+from levsha.lower.reads import requantised
 from levsha.lower.rules.same import know
 from levsha.lower.weights import Known, columns_of, quantise
 
