@@ -357,9 +357,13 @@ def test_batch_norm_behind_states_and_states_behind_a_convolution() -> None:
             super().__init__()
             self.conv, self.layers = nn.Conv1d(INPUTS, 4, 3, padding=1), nn.GRU(4, UNITS, batch_first=True)
             self.norm, self.head = nn.BatchNorm1d(UNITS), nn.Linear(UNITS, 2)
-            self.norm.load_state_dict({
-                **self.norm.state_dict(), "running_mean": 0.2 * torch.randn(UNITS), "running_var": 0.05 + 0.3 * torch.rand(UNITS),
-            })
+            self.norm.load_state_dict(
+                {
+                    **self.norm.state_dict(),
+                    "running_mean": 0.2 * torch.randn(UNITS),
+                    "running_var": 0.05 + 0.3 * torch.rand(UNITS),
+                }
+            )
 
         def forward(self, x: Tensor) -> Tensor:
             y = torch.relu(self.conv(x.transpose(1, 2))).transpose(1, 2)

@@ -17,6 +17,7 @@ from levsha.conversion.rows import check_length, check_rows, split_rows
 from levsha.formats import find_format
 from levsha.interpret import interpret
 from levsha.lower import Lowered, Options
+from levsha.lower.weights import matrices_of
 from levsha.net import Net
 
 
@@ -56,7 +57,7 @@ def convert(
 
 def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classes: Sequence[str] | None) -> Lowered:
     """Return a captured model as integers; weights, layers: names of formats."""
-    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv", "recurrent")]
+    names = [node.name for node in captured.folded.nodes if matrices_of(node)]
     own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
     return captured.lower(Options(format=find_format(weights), formats=own), classes)
 
