@@ -119,7 +119,7 @@ def quantise_all(nodes: Sequence[Node], known: Mapping[str, Known], options: Opt
     made = {}
     for node in nodes:
         if node.name in pins.weights:
-            made[node.name] = Weights(*pins.weights[node.name])
+            made[node.name] = Weights(*pins.weights[node.name], pins.columns.get(node.name))
         elif node.weight_OI is not None and node.kind in ("linear", "conv"):
             made[node.name] = quantise(node, options.format_of(node.name), columns_of(node, known)[1])
     return made

@@ -37,9 +37,8 @@ def lower(node: Node, context: Context) -> Sums:
     step_in = columns_of(node, known)[0]
     factor_O = node.factor_O * weights.scale_O * step_in
     reach_O = np.maximum(-lo_O, hi_O)
-    return Sums(
-        tuple(ops), total, factor_O, node.offset_O + _from_zeros(node, context), proven, reach_O, weights, step_in
-    )
+    offset_O = node.offset_O + _from_zeros(node, context) + context.shifts.get(node.name, 0.0)
+    return Sums(tuple(ops), total, factor_O, offset_O, proven, reach_O, weights, step_in)
 
 
 def bounds(weight_OI: np.ndarray, x: Value) -> tuple[np.ndarray, np.ndarray]:
