@@ -19,6 +19,7 @@ from levsha.errors import LevshaError
 from levsha.formats import Format, find_format
 from levsha.ir import Op
 from levsha.lower import Lowered, Options, Pins, lower, run_float
+from levsha.lower.weights import matrices_of
 from levsha.meaning import Layout, Meaning, Quantity
 from levsha.net import Net
 from levsha.ops import Argmax
@@ -164,7 +165,7 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
 
 def options_of(captured: Captured, weights: str, layers: Mapping[str, str]) -> Options:
     """Return what a model is lowered with: the format of all weights, and those of single layers by pattern, by name."""
-    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv", "recurrent")]
+    names = [node.name for node in captured.folded.nodes if matrices_of(node)]
     own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
     return Options(format=find_format(weights), formats=own, measured=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -97,6 +97,21 @@ def quantise_matrix(weight_OI: Tensor, weights: Format, column_I: np.ndarray | N
     scale_O1 = weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
     integers_OI = weights.to_integers(weight_OI / scale_O1).numpy().astype(np.int64)
     return Weights(integers_OI, scale_O1[:, 0].double().numpy(), column_I)
+
+
+def matrices_of(node: Node) -> list[Tensor]:
+    """Return the float weights that a format is chosen for: none of an embedding, two of a recurrent layer."""
+    if node.cell is not None:
+        return [node.cell.weight_ih_GI, node.cell.weight_hh_GH]
+    return [node.weight_OI] if node.weight_OI is not None and node.kind in ("linear", "conv") else []
+
+
+def on_grid(node: Node, weights: Format) -> Node:
+    """Return a node with those weights on the grid of a format."""
+    made = [torch.from_numpy(quantise_matrix(matrix, weights, None).real()) for matrix in matrices_of(node)]
+    if node.cell is None:
+        return replace(node, weight_OI=made[0])
+    return replace(node, cell=replace(node.cell, weight_ih_GI=made[0], weight_hh_GH=made[1]))
 
 
 def quantise_all(nodes: Sequence[Node], known: Mapping[str, Known], options: Options, pins: Pins) -> dict[str, Weights]:
