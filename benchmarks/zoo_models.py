@@ -5,6 +5,8 @@ Legend: N examples, C channels, T steps in time, H W rows and columns.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,7 +62,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         sizes = [inputs, 128, 128, 128, 128, 8, 128, 128, 128, 128]
         layers: list[nn.Module] = []
-        for a, b in zip(sizes, sizes[1:], strict=False):
+        for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()]
         self.body, self.head = nn.Sequential(*layers), nn.Linear(128, inputs)
 
@@ -160,7 +162,7 @@ class HAR(nn.Module):
         widths = [channels, 16, 32, 48]
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Conv1d(a, b, 5, padding="same"), nn.BatchNorm1d(b), nn.ReLU(), nn.MaxPool1d(2))
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )
         self.fc = nn.Linear(48, classes)
 

@@ -1,20 +1,25 @@
 """A Conv and what follows it, computed window by window, equal the interpreter; what lies between takes no memory."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.nets import depthwise_cnn, digits_cnn, mini_cnn
 from levsha.emit.fuse import fuse, stages_of_groups
 from levsha.emit.memory import plan_memory
+from levsha.emit.overlap import lead_of
 from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import C_TYPES, Graph, Op, Value
 from levsha.ops import Add, Conv, Lookup, MaxPool, Requantize
 from levsha.targets import TARGETS
+from tests.test_windows import geometries
 
 AROUND, HALF = (1, 1, 1, 1), {"kernel": (2, 2), "strides": (2, 2)}
 RNG = np.random.default_rng(0)
@@ -199,3 +204,70 @@ def test_what_lies_between_takes_no_memory() -> None:
     assert plan.size <= sizes["act1"] + sizes["pool1"]
     everything = plan_memory(replace(graph, outputs=tuple(op.name for op in graph.ops)))
     assert everything.size > 4 * plan.size
+
+
+@given(st.data())
+def test_what_is_written_over_the_input_was_read_before(data: st.DataObject) -> None:
+    """By brute force: the bytes of a pixel against those that any later pixel reads."""
+    geometry = data.draw(geometries())
+    outputs, x_type = data.draw(st.integers(1, 6)), data.draw(st.sampled_from(["uint8_t", "int16_t"]))
+    kernel = geometry.pop("kernel")
+    chain = Chain(geometry["shape"], x_type).conv(
+        "binary", outputs, kernel, **{k: geometry[k] for k in geometry if k != "shape"}
+    )
+    chain.requantize(0, data.draw(st.sampled_from([9, 9_999])))
+    window = data.draw(st.sampled_from([None, (1, 1), (2, 2), (1, 3)]))
+    if window and all(size >= k for size, k in zip(chain.value.shape, window, strict=False)):
+        chain.pool(kernel=window, strides=data.draw(st.sampled_from([window, (3, 3)])))
+    (group,), values, unit = fuse(chain.graph), chain.graph.values, chain.x.dtype.itemsize
+    lead, rows = lead_of(group, values), pixels_read(group)
+    assert lead is not None
+    size = values[group[-1].name].shape[-1] * values[group[-1].name].dtype.itemsize
+    for pixel, _ in enumerate(rows):
+        later = set().union(*rows[pixel + 1 :])
+        start = pixel * size - lead
+        assert not any(start < (at + 1) * unit and at * unit < start + size for at in later)
+
+
+def pixels_read(group: Sequence[Op]) -> list[set[int]]:
+    """Return the elements of the input that each pixel of the output depends on."""
+    op = group[0]
+    assert isinstance(op, Conv)
+    at = np.arange(op.shape[0] * op.shape[1] * op.shape[2]).reshape(1, *op.shape)
+    taps = np.stack(list(op.taps(at, -1)), -1)[0].reshape(*op.out_size, -1)
+    if isinstance(pool := group[-1], MaxPool):
+        image = replace(pool, shape=taps.shape)
+        taps = np.stack(list(image.taps(taps[None], -1)), -1)[0]
+    return [set(row.tolist()) - {-1} for row in taps.reshape(taps.shape[0] * taps.shape[1], -1)]
+
+
+def test_an_output_lies_over_what_was_read(tmp_path: Path, need) -> None:
+    """Maps of one size: each begins a row and a pixel before the one that it is made of."""
+    need(TARGETS["host"])
+    chain = Chain((8, 8, 4))
+    for _ in range(3):
+        chain.conv("int8", 4, pads=AROUND).requantize()
+    plan = plan_memory(chain.graph)
+    assert plan.size == 8 * 8 * 4 + 2 * (8 + 1) * 4
+    equals_the_interpreter(chain.graph, TARGETS["host"], tmp_path)
+    assert plan_memory(digits_cnn()).size == 8 * 8 * 8
+    assert plan_memory(mini_cnn()).size == 13 * 13 * 8
+
+
+def test_what_somebody_else_reads_is_not_written_over() -> None:
+    chain = Chain((8, 8, 4))
+    for _ in range(2):
+        chain.conv("int8", 4, pads=AROUND).requantize()
+    add = Add(name="sum", inputs=("act1", "act3"))
+    graph = replace(chain.graph, ops=(*chain.ops, add), outputs=())
+    offset = plan_memory(graph).offset
+    assert abs(offset["act1"] - offset["act3"]) >= 8 * 8 * 4
+
+
+def test_a_net_of_convolutions_fits_a_small_chip(tmp_path: Path, need) -> None:
+    """Its sums alone, of one layer, would take more than there is; the stack is measured without the moments in which its pointer is half set."""
+    uno, graph = TARGETS["uno"], digits_cnn()
+    need(uno)
+    outcome = uno.run(graph, random_inputs(graph), tmp_path)
+    assert outcome.stack_bytes is not None and outcome.stack_bytes < 320
+    np.testing.assert_array_equal(outcome.outputs["act3"], interpret(graph, outcome.inputs)["act3"])

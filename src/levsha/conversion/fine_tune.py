@@ -12,14 +12,11 @@ from torch import nn
 from levsha.conversion.captured import CALIBRATION_ROWS, capture_all, net_of
 from levsha.conversion.door import about
 from levsha.conversion.opening import open_model
-from levsha.conversion.rows import check_length, check_rows
+from levsha.conversion.rows import check_length, check_rows, measured_rows
 from levsha.conversion.tuning import Tuning, tune
-from levsha.errors import LevshaError
 from levsha.net import Net
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress
-
-MEASURED = 5  # one row in so many is measured, where no test data is given
 
 
 def fine_tune(
@@ -67,12 +64,3 @@ def fine_tune(
     net = net_of(tuned.captured, lowered, classes)
     said = {"keep": keep, "distil": distil, "best_epoch": tuned.best_epoch, "history": list(tuned.history)}
     return dataclasses.replace(net, about=about(captured, lowered, net, *tested) | {"fine_tuned": said})
-
-
-def measured_rows(count: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to learn from, in a random order, and those to measure on, none where test data is given."""
-    order = np.random.default_rng([9200, seed]).permutation(count)
-    measured = 0 if test_given else max(1, count // MEASURED)
-    if measured == count:
-        raise LevshaError(f"x: has {count} rows; give more, or data to measure on as test=(x, y).")
-    return order[measured:], order[:measured]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from levsha.emit.fuse import Group, fuse, stages_of_groups
+from levsha.emit.overlap import lead_of
 from levsha.ir import Graph, Value
 
 Span = tuple[int, int]  # first byte, end
@@ -25,11 +26,13 @@ def plan_memory(graph: Graph) -> Plan:
     Pools come first among equals: sums then start at one address and activations at another in every layer, and a
     compiler can make constants of them. A value is alive from the group that makes it to the last group that reads it; for
     good if the caller reads it, or if a later stage does, because that stage may run again. What lies inside a group
-    has no place.
+    has no place; a group of several ops may write over what it has read, see `lead_of`.
     """
-    pools = _in_pools(graph)
-    mixed = _placed(graph, lambda _: True, lambda old, new: old.dtype.itemsize >= new.dtype.itemsize)
-    return min((pools, _plan(mixed)), key=lambda plan: plan.size)
+    plans = [_in_pools(graph)]
+    plans.append(_plan(_placed(graph, lambda _: True, lambda old, new: old.dtype.itemsize >= new.dtype.itemsize)))
+    if any(len(group) > 1 for group in fuse(graph)):
+        plans += [_plan(_overlapping(graph, backwards)) for backwards in (False, True)]
+    return min(plans, key=lambda plan: plan.size)
 
 
 def _in_pools(graph: Graph) -> Plan:
@@ -71,6 +74,28 @@ def _placed(
         start, size = placed[shared][0] if shared else 0, value.size * unit
         if not shared or any(low < start + size and start < end for low, end in alive):
             start = _first_fit(alive + ([placed[shared]] if shared else []), size, unit)
+        placed[name] = (start, start + size)
+    return placed
+
+
+def _overlapping(graph: Graph, backwards: bool) -> dict[str, Span]:
+    """Place all values, first fit in order of birth or backwards; an output may lie over the input of its group, as far ahead as it must."""
+    stages = stages_of_groups(graph)
+    order, dies = [group for stage in stages for group in stage], _deaths(graph, stages)
+    born = {group[-1].name: time for time, group in enumerate(order)}
+    leads = {group[-1].name: (group[0].inputs[0], lead_of(group, graph.values)) for group in order}
+    placed: dict[str, Span] = {}
+    for name in reversed(born) if backwards else born:
+        unit, size = graph.values[name].dtype.itemsize, graph.values[name].size * graph.values[name].dtype.itemsize
+        blocked: list[Span] = []
+        for other, (low, end) in placed.items():
+            older, newer = (other, name) if born[other] < born[name] else (name, other)
+            source, lead = leads[newer]
+            if dies[older] == born[newer] and source == older and lead is not None:
+                blocked.append((low - lead + size, end) if newer == name else (low, low + lead))
+            elif dies[older] >= born[newer]:
+                blocked.append((low, end))
+        start = _first_fit(blocked, size, unit)
         placed[name] = (start, start + size)
     return placed
 

@@ -87,7 +87,7 @@ def lower(
         if node.output in scales:
             scales[node.output] = _lowered_top(node, scales[node.output], nodes, weights, known, options)
     known = known_of(nodes, sources, scales)
-    shifts = mean_shifts(nodes, known, x, traces, weights, pins) if options.measured else {}
+    shifts = mean_shifts(nodes, known, x, traces, weights, scales, pins) if options.measured else {}
     context = Context(options, scales, weights, known, shifts)
     layers = tuple(_layer(node, context) for node in nodes)
     return Lowered(_graph(layers, sources, then, outputs), layers, sources, known)

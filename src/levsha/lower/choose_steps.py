@@ -27,6 +27,7 @@ from levsha.lower.calibrate import (
     range_of,
     table_scale,
 )  # fmt: skip
+from levsha.lower.means import round_value
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
 from levsha.lower.reads import requantised
 from levsha.lower.rules.same import know
@@ -58,7 +59,9 @@ class _Trial:
         """Return the mean square (N,) by which outputs differ when the value of node k is rounded, in units of their spread; changed: nodes
         in the place of those of the same name."""
         made = dict(self.known)
-        made[self.nodes[k].output] = _rounded(self.nodes[k], self.known, scale)
+        node = self.nodes[k]
+        z = node.before_activation(*(self.known[name] for name in node.inputs))
+        made[node.output] = round_value(node, z, scale)
         touched = {self.nodes[k].output}
         for node in self.nodes[k + 1 :]:
             if touched & set(node.inputs):
@@ -79,16 +82,6 @@ def _is_better(new_N: np.ndarray, old_N: np.ndarray) -> bool:
     saved_N = old_N - new_N
     error = float(saved_N.std(ddof=1)) / math.sqrt(len(saved_N)) if len(saved_N) > 1 else math.inf
     return float(saved_N.mean()) > max(SAVED * float(old_N.mean()), ERRORS * error)
-
-
-def _rounded(node: Node, known: Mapping[str, Tensor], scale: Scale) -> Tensor:
-    """The value of a node as its integers have it."""
-    if scale.table is not None:
-        z = node.before_activation(*(known[name] for name in node.inputs))
-        index = ((z - scale.low) / scale.width).round().clamp(0, len(scale.table) - 1).long()
-        return (torch.from_numpy(scale.table * scale.step).to(z.dtype))[index]
-    h, step, zero = known[node.output], torch.as_tensor(scale.step), torch.as_tensor(scale.zero)
-    return (((h - zero) / step).round().clamp(scale.lo, scale.hi) * step + zero).to(h.dtype)
 
 
 @torch.inference_mode()

@@ -1,66 +1,69 @@
-"""What rounding a layer's weights does to the mean of its sums, which its offset makes up for at no cost (bias correction: Nagel et al., 2019).
+"""What rounding does to the mean of a layer's sums, which its offset makes up for at no cost (bias correction: Nagel et al., 2019).
 
-Legend: N examples, O outputs, I inputs of one output, C channels, H W rows and columns.
+Legend: N examples, O outputs, I inputs of one output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from levsha.lower.calibrate import Pins
+from levsha.lower.calibrate import Pins, Scale
 from levsha.lower.node import Node, Trace
 from levsha.lower.weights import Known, Weights, taps_of
+
+MOST = 512  # rows that means are taken over
 
 
 @torch.inference_mode()
 def mean_shifts(
     nodes: Sequence[Node], known: Mapping[str, Known], x: Mapping[str, Tensor], traces: Mapping[str, Trace],
-    weights: Mapping[str, Weights], pins: Pins,
+    weights: Mapping[str, Weights], scales: Mapping[str, Scale], pins: Pins,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Return by how much the offset of each layer is to change, (O,) in real units, by the layer's name.
 
-    x, traces: of the sources and of every value (N, *shape). Weights that are pinned were trained as they are: their offsets stay.
+    Layer after layer, the net with rounded weights and values, and with what the layers before make up for, is compared with the float
+    net. x, traces: of the sources and of every float value (N, *shape). Weights that are pinned were trained as they are: their offsets stay.
     """
-    found = {}
+    found: dict[str, np.ndarray] = {}
+    made = {name: part[:MOST] for name, part in x.items()}
     for node in nodes:
-        if node.kind not in ("linear", "conv") or node.name not in weights or node.name in pins.weights:
-            continue
-        means = [_mean(x[name] if name in x else traces[name].h) for name in node.inputs]
-        centre = _conv_centre(node, means[0], known) if node.kind == "conv" else _linear_centre(node, means, known)
-        assert node.weight_OI is not None
-        off_OI = node.weight_OI.detach().double().numpy() - weights[node.name].real()
-        found[node.name] = node.factor_O * (off_OI * centre).sum(1)
+        read = [made[name] for name in node.inputs]
+        if node.kind in ("linear", "conv") and node.name in weights:
+            rounded = replace(node, weight_OI=torch.from_numpy(weights[node.name].real()).float())
+            z = rounded.before_activation(*read)
+            if node.name not in pins.weights:
+                off = (traces[node.output].z[:MOST].double() - z.double()).flatten(0, -2).mean(0)
+                z = z + off.to(z.dtype)
+                found[node.name] = off.numpy() - _counted(node, known, weights[node.name])
+        else:
+            z = node.before_activation(*read)
+        scale = scales.get(node.output)
+        made[node.output] = node.activate(z) if scale is None else round_value(node, z, scale)
     return found
 
 
-def _mean(x: Tensor) -> np.ndarray:
-    return x.double().mean(0).numpy()
+def _counted(node: Node, known: Mapping[str, Known], weights: Weights) -> np.ndarray | float:
+    """What the layer's offset makes up for already: it holds what the float weights make of the zeros of the inputs."""
+    zeros = [known[name].zero for name in node.inputs]
+    if not any(np.any(zero) for zero in zeros):
+        return 0.0
+    assert node.weight_OI is not None
+    if node.kind == "conv":
+        zero = taps_of(node, np.asarray(zeros[0]))
+    else:
+        zero = np.concatenate([known[name].spread(known[name].zero).ravel() for name in node.inputs])
+    return node.factor_O * ((node.weight_OI.detach().double().numpy() - weights.real()) * zero).sum(1)
 
 
-def _linear_centre(node: Node, means: Sequence[np.ndarray], known: Mapping[str, Known]) -> np.ndarray:
-    """The mean of what each weight is multiplied by, counted from its zero: (I,)."""
-    parts = [
-        mean.ravel() - known[name].spread(known[name].zero).ravel()
-        for mean, name in zip(means, node.inputs, strict=True)
-    ]
-    return np.concatenate(parts)
-
-
-def _conv_centre(node: Node, mean: np.ndarray, known: Mapping[str, Known]) -> np.ndarray:
-    """The same of a convolution, over all its windows, in which padding is a real 0: (I,), or where it has groups (O, I)."""
-    window = node.window
-    assert window is not None and node.weight_OI is not None
-    image_1CHW = window.image(torch.from_numpy(mean)[None])
-    taps, channels = window.kernel[0] * window.kernel[1], window.shape[2]
-    unfolded = F.unfold(image_1CHW, window.kernel, window.dilations, 0, window.strides)
-    mean_TC = unfolded.mean(2).reshape(channels, taps).T.numpy()
-    zero = taps_of(node, np.asarray(known[node.inputs[0]].zero))
-    if window.groups == 1:
-        return mean_TC.ravel() - zero
-    by_group = mean_TC.reshape(taps, window.groups, -1).swapaxes(0, 1).reshape(window.groups, -1)
-    return np.repeat(by_group, len(node.weight_OI) // window.groups, 0) - zero
+def round_value(node: Node, z: Tensor, scale: Scale) -> Tensor:
+    """Return a node's value as its integers have it, from what it is before its activation."""
+    if scale.table is not None:
+        index = ((z - scale.low) / scale.width).round().clamp(0, len(scale.table) - 1).long()
+        return torch.from_numpy(scale.table * scale.step).to(z.dtype)[index]
+    step, zero = torch.as_tensor(scale.step), torch.as_tensor(scale.zero)
+    return (((node.activate(z) - zero) / step).round().clamp(scale.lo, scale.hi) * step + zero).to(z.dtype)
