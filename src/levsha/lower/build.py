@@ -14,7 +14,7 @@ from levsha.lower.calibrate import Options, Pins, Scale, calibrate
 from levsha.lower.choose_steps import choose_scales
 from levsha.lower.means import mean_shifts
 from levsha.lower.node import SAME, Clip, Node, Trace, run_float
-from levsha.lower.rules import FINISHES, RULES, Context, Layer, same
+from levsha.lower.rules import FINISHES, RULES, Context, Layer, same, several
 from levsha.lower.weights import Known, Weights, highest, quantise_all
 
 
@@ -72,10 +72,12 @@ def lower(
     LevshaError names a layer that 32 bits cannot hold.
     """
     options, pins = options or Options(), pins or Pins()
-    assert {*pins.steps, *pins.zeros, *pins.ranges} <= {node.output for node in nodes}, "a pin is of a value"
+    assert {*pins.steps, *pins.zeros, *pins.ranges, *pins.scales} <= {node.output for node in nodes}, (
+        "a pin is of a value"
+    )
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
     traces = run_float(nodes, x)
-    scales = calibrate(nodes, traces, options, pins)
+    scales = calibrate(nodes, x, traces, options, pins)
     choices = [scales]
     if options.measured:
         choices += choose_scales(nodes, known_of(nodes, sources, scales), x, traces, scales, options, pins)
@@ -113,6 +115,8 @@ def known_of(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mappi
         scale = scales[node.output]
         lo, hi = (scale.lo, scale.hi) if scale.table is None else (int(scale.table.min()), int(scale.table.max()))
         known[node.output] = Known(Value(node.shape, lo, hi), scale.step, scale.zero, node.output)
+        if node.kind == "concat":
+            known[node.output] = several.know_concat(node, [known[name] for name in node.inputs], known[node.output])
     return known
 
 

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from levsha.arith import INT16_MAX
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
+from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
+from levsha.lower.reads import never_negative_of, requantised
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
 BYTE_TOP = 255  # of a value that has a step and a zero of its own for each channel
+STATE_TOP = 1 << 14  # what 1 becomes in the states of a recurrent layer
 TABLE = 256  # entries of an activation's table
 TABLE_PERCENTILE = 99.95  # of what goes into a table
 SMALLEST_STEP = 1e-9
@@ -52,21 +56,24 @@ class Options:
 class Pins:
     """What a recipe knows and calibration need not find out.
 
-    steps, zeros, ranges (lo, hi): of values by name. weights: integers (O, I) and scale (O,) of layers by name, for weights
-    that are on their grid already.
+    steps, zeros, ranges (lo, hi): of values by name; scales: all of that, and the table, at once. weights: integers (O, I) and scale (O,)
+    of layers by name, for weights that are on their grid already; columns: what their inputs' steps were worth in it (see Weights).
     """
 
     steps: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     zeros: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    scales: Mapping[str, Scale] = field(default_factory=dict)
     weights: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
     """What the integers lo..hi of a value stand for: real = zero + step * integer, step and zero one for all or one a channel.
 
-    Where a table makes the value, the table, and the real value `low` of its index 0 and `width` between two of them.
+    Where a table makes the value, the table, and the real value `low` of its index 0 and `width` between two of them. inner: from where to
+    where the values inside a recurrent layer reach, by name.
     """
 
     step: float | np.ndarray
@@ -76,6 +83,7 @@ class Scale:
     table: np.ndarray | None = None
     low: float = 0.0
     width: float = 1.0
+    inner: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def percentile_step(h: np.ndarray, percentile: float, top: int) -> float:
@@ -182,10 +190,35 @@ def table_scale(activation: Function, z: np.ndarray, percentile: float, last: bo
     return Scale(step, 0.0, least, most, np.rint(values / step).astype(np.int64), low, width)
 
 
-def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Options, pins: Pins) -> dict[str, Scale]:
-    """Return the scale of every node's value by name: pinned, or chosen from what the float net did (`run_float`); LevshaError where that is not finite.
+@torch.inference_mode()
+def recurrent_scale(cell: Cell, x: Tensor, last: bool) -> Scale:
+    """Return the scale of a recurrent layer's states, and how far what is inside it reaches, for inputs (N, ...) of T * I elements.
 
-    Nodes that make no integers of their own have none.
+    last: no node makes other integers of them: they stay as fine as the layer keeps them.
+    """
+    found: dict[str, list[Tensor]] = {}
+    for inner in cell.passes(x):
+        for name, value in inner.items():
+            found.setdefault(name, []).append(value)
+    ends = {
+        name: (min(float(v.min()) for v in values), max(float(v.max()) for v in values))
+        for name, values in found.items()
+    }
+    h, most = torch.stack(found["h"]).double().numpy(), max(map(abs, ends["h"]))
+    least, top = (0, BYTE_TOP) if cell.kind == "rnn_relu" else (-SIGNED_TOP, SIGNED_TOP)
+    if not last:
+        return Scale(min(max(most, SMALLEST_STEP) / top, mean_square_step(h, top)), 0.0, least, top, inner=ends)
+    if cell.kind == "rnn_relu":
+        return Scale(max(most, SMALLEST_STEP) / LARGEST_LOGIT, 0.0, 0, INT16_MAX, inner=ends)
+    return Scale(1 / STATE_TOP, 0.0, 1 - STATE_TOP, STATE_TOP - 1, inner=ends)
+
+
+def calibrate(
+    nodes: Sequence[Node], x: Mapping[str, Tensor], traces: Mapping[str, Trace], options: Options, pins: Pins
+) -> dict[str, Scale]:
+    """Return the scale of every node's value by name: pinned, or chosen from what the float net did; LevshaError where that is not finite.
+
+    x: what it did it to; traces: of `run_float`. Nodes that make no integers of their own have none.
     """
     read, never_negative = requantised(nodes), never_negative_of(nodes)
     for node in nodes:
@@ -193,37 +226,14 @@ def calibrate(nodes: Sequence[Node], traces: Mapping[str, Trace], options: Optio
             raise LevshaError(
                 f"lower: {node.name}: its values on the calibration data are missing or not finite; give finite data, at least one row."
             )
-    return {
-        node.output: scale_of(
-            node, traces[node.output], node.output not in read, options, pins, node.output in never_negative
-        )
-        for node in nodes
-        if node.kind not in SAME
-    }
-
-
-def requantised(nodes: Sequence[Node]) -> set[str]:
-    """Return the values of which other integers are made; what only moves to an output stays as fine as it is."""
-    found: set[str] = set()
-    for node in reversed(nodes):
-        if node.kind not in (*SAME, "concat") or node.output in found:
-            found |= set(node.inputs)
-    return found
-
-
-def never_negative_of(nodes: Sequence[Node]) -> set[str]:
-    """Return the values that are sums, means and products of what a clip keeps from being negative."""
-    found: set[str] = set()
+    known, scales = {**x, **{name: trace.h for name, trace in traces.items()}}, {}
     for node in nodes:
-        inherits = node.kind in ("sum", "add", "multiply", "concat", *SAME) and all(
-            name in found for name in node.inputs
-        )
-        kept = (
-            inherits
-            and node.activation is None
-            and np.min(node.factor_O) >= 0 <= np.min(node.offset_O)
-            and min(node.factors, default=0) >= 0
-        )
-        if kept or (isinstance(node.activation, Clip) and node.activation.lo >= 0):
-            found.add(node.output)
-    return found
+        last = node.output not in read
+        if node.output in pins.scales:
+            scales[node.output] = pins.scales[node.output]
+        elif node.cell is not None:
+            scales[node.output] = recurrent_scale(node.cell, known[node.inputs[0]], last)
+        elif node.kind not in SAME:
+            trace = traces[node.output]
+            scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative)
+    return scales

@@ -26,11 +26,11 @@ from levsha.lower.calibrate import (
     min_max_step,
     percentile_step,
     range_of,
-    requantised,
     table_scale,
 )  # fmt: skip
 from levsha.lower.means import difference, held_out, round_value
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
+from levsha.lower.reads import requantised
 from levsha.lower.rules.same import know
 from levsha.lower.weights import Known, columns_of, quantise
 
@@ -139,7 +139,7 @@ def _macs(node: Node) -> int:
 
 def _is_free(node: Node, pins: Pins) -> bool:
     """Whether the scale of a node's value can be chosen."""
-    pinned = {*pins.steps, *pins.zeros, *pins.ranges}
+    pinned = {*pins.steps, *pins.zeros, *pins.ranges, *pins.scales}
     plain = node.kind == "affine" and node.activation is None  # has the best step of each channel
     return node.kind not in (*SAME, "embed", "recurrent") and not plain and node.output not in pinned
 
