@@ -32,6 +32,7 @@ from levsha.lower.means import difference, held_out, round_value
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
 from levsha.lower.reads import requantised
 from levsha.lower.rules.same import know
+from levsha.lower.rules.several import know_concat
 from levsha.lower.weights import Known, columns_of, quantise
 
 LOOKED_AT = 1 << 17  # elements, at most, that percentiles and least squares go by
@@ -45,7 +46,7 @@ ERRORS = 2.0  # of the mean of what is saved, in standard errors
 SMALLEST_SHARE = 1 / 4  # of the largest channel's step, by which others have theirs
 TRIED = 6  # choices of a value, about
 CARRIES = ("linear", "conv", "sum", "add", "affine")  # kinds whose integers may have steps by channel
-TAKES = ("linear", "conv", "sum", "add", *SAME)  # kinds that read such integers
+TAKES = ("linear", "conv", "sum", "add", "concat", *SAME)  # kinds that read such integers
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _may_have_own(node: Node, nodes: Sequence[Node]) -> bool:
                 other.kind == "gather" and other.index is not None and (other.index < 0).any()
             ):
                 return False
-            names |= {other.output} if other.kind in SAME else set()
+            names |= {other.output} if other.kind in (*SAME, "concat") else set()
     return True
 
 
@@ -212,6 +213,9 @@ def _known_again(k: int, nodes: Sequence[Node], known: Mapping[str, Known], scal
     for other in nodes[k + 1 :]:
         if other.kind in SAME and other.inputs[0] in found:
             found[other.output] = know(other, found[other.inputs[0]])
+        elif other.kind == "concat" and found.keys() & set(other.inputs):
+            parts = [found.get(name, known[name]) for name in other.inputs]
+            found[other.output] = know_concat(other, parts, known[other.output])
     return found
 
 

@@ -43,7 +43,7 @@ def mean_shifts(
                 found[node.name] = off.numpy() - _counted(node, known, weights[node.name])
         else:
             z = node.before_activation(*read)
-        scale = scales.get(node.output)
+        scale = scales.get(node.output) if node.kind != "concat" else None  # its parts are integers already
         made[node.output] = node.activate(z) if scale is None else round_value(node, z, scale)
     outputs = {node.output for node in nodes} - {name for node in nodes for name in node.inputs}
     held = held_out(len(next(iter(x.values()))))
