@@ -193,12 +193,16 @@ def _may_have_own(node: Node, nodes: Sequence[Node]) -> bool:
         return False
     if node.factor_O.size not in (1, node.shape[-1]) or node.offset_O.size not in (1, node.shape[-1]):
         return False
-    names = {node.output}
+    channels = {node.output: node.shape[-1]}  # of the value, and of what passes it on
     for other in nodes:
-        if names & set(other.inputs):
-            if other.kind not in TAKES or (other.kind == "gather" and not keeps_channels(other, node.shape[-1])):
-                return False
-            names |= {other.output} if other.kind in (*SAME, "concat") else set()
+        read = [channels[name] for name in other.inputs if name in channels]
+        if not read:
+            continue
+        if other.kind not in TAKES or (other.window is not None and other.window.shape[2] != read[0]):
+            return False
+        if other.kind == "gather" and not keeps_channels(other, read[0]):
+            return False
+        channels |= {other.output: other.shape[-1]} if other.kind in (*SAME, "concat") else {}
     return True
 
 
