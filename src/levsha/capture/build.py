@@ -109,7 +109,13 @@ class Build:
             shape = view.shape if view.shape else (1,)
             name = self.name(replace(call, place="", kind=f"{view.value.removesuffix('_out')}_moved"))
             node = self.insert(
-                name, "gather", [view.value], shape, call.place, index=view.index.reshape(shape), fill=view.fill
+                name,
+                "gather",
+                [view.value],
+                shape,
+                call.place,
+                index=np.array(view.index.reshape(shape)),
+                fill=view.fill,
             )
             self.gathered[key] = node.output
         return self.gathered[key]

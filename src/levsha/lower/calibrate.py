@@ -140,7 +140,9 @@ def _mean_square_step(above_N: np.ndarray, largest: float, top: int) -> float:
     return float(steps[int(np.argmin(errors))])
 
 
-def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins, never_negative: bool = False, one: bool = False) -> Scale:
+def scale_of(
+    node: Node, trace: Trace, last: bool, options: Options, pins: Pins, never_negative: bool = False, one: bool = False
+) -> Scale:
     """Return the scale of a node's value, chosen from what the float net did except for what is pinned.
 
     last: no node makes other integers of it. never_negative: that is known of the value, whatever its activation. one: its channels share a
@@ -179,9 +181,10 @@ def range_of(clip: Clip, step: float | np.ndarray, last: bool, options: Options)
     return lo, max(hi, lo + 1)
 
 
-def table_scale(activation: Function, z: np.ndarray, percentile: float, last: bool) -> Scale:
-    """Return the scale of what a table makes of z; the table reaches over all but a share of z on both sides."""
+def table_scale(activation: Function, z: np.ndarray, percentile: float, last: bool, further: float = 0.0) -> Scale:
+    """Return the scale of what a table makes of z; the table reaches over all but a share of z on both sides, or a share further."""
     low, high = np.percentile(z, (100 - percentile, percentile)).tolist()
+    low, high = low - further * (high - low), high + further * (high - low)
     width = max(SMALLEST_STEP, high - low) / (TABLE - 1)
     with torch.inference_mode():
         values = activation(low + width * torch.arange(TABLE, dtype=torch.float64)).numpy()

@@ -2,7 +2,7 @@
 for all or one a channel.
 
 A value is rounded in an otherwise float net, and the outputs are compared with those of the float net, on as many rows as a second or two
-allows. Steps by channel are tried as the other rows have them: a channel seldom shows how far it can reach. Legend: N examples, O outputs, C channels.
+allows. Scales are tried as the other rows have them, since few rows seldom show how far a value can reach. Legend: N examples, O outputs, C channels.
 """
 
 from __future__ import annotations
@@ -16,34 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.lower.calibrate import (
-    BYTE_TOP,
-    SIGNED_TOP,
-    Options,
-    Pins,
-    Scale,
-    mean_square_steps,
-    min_max_step,
-    percentile_step,
-    range_of,
-    table_scale,
-)  # fmt: skip
+from levsha.lower.calibrate import Options, Pins, Scale
 from levsha.lower.means import difference, held_out, round_value
-from levsha.lower.node import SAME, Clip, Function, Node, Trace
-from levsha.lower.reads import requantised, steps_by_channel
+from levsha.lower.node import SAME, Node, Trace
+from levsha.lower.reads import requantised, stays_apart, steps_by_channel
 from levsha.lower.rules.same import know
 from levsha.lower.rules.several import know_concat
+from levsha.lower.step_choices import Choice, channel_choices, joint_choices
 from levsha.lower.weights import Known, columns_of, quantise
 
-LOOKED_AT = 1 << 17  # elements, at most, that percentiles and least squares go by
 BUDGET = 24_000_000_000  # multiply-accumulates, about
 FEWEST, MOST = 12, 256  # rows
-PERCENTILES = (99.9, 99.99)
-TABLE_PERCENTILES = (99.8, 99.99, 100.0)
 CLOSE = 0.03  # steps that differ by less are one
 SAVED = 0.1  # of the loss, by another choice than the usual one, at least
 ERRORS = 2.0  # of the mean of what is saved, in standard errors
-SMALLEST_SHARE = 1 / 4  # of the largest channel's step, by which others have theirs
 TRIED = 6  # choices of a value, about
 
 
@@ -97,7 +83,8 @@ def choose_scales(
     for k, node in enumerate(nodes):
         if node.output in read and _is_free(node, pins):
             trace, usual = traces[node.output], scales[node.output]
-            one[node.output] = _best(usual, _others(node, trace, usual, options), partial(trial.losses, k, changed={}))
+            fitted = _best(trace, joint_choices(node, usual, options), partial(trial.losses, k, changed={}))
+            one[node.output] = usual if fitted is None else fitted
             own[node.output] = _with_own(trial, k, known, trace, one[node.output], options)
             known |= _known_again(k, nodes, known, own[node.output])
     return [one, own]
@@ -108,18 +95,32 @@ def _with_own(trial: _Trial, k: int, known: Mapping[str, Known], trace: Trace, o
     node, nodes = trial.nodes[k], trial.nodes
     if not steps_by_channel(node, nodes):
         return one
+    choices = [lambda _: one, *channel_choices(node, one, options)]
+    found = _best(trace, choices, lambda scale: trial.losses(k, scale, _reread(k, nodes, known, scale, options)))
+    return one if found is None else found
+
+
+def _best(trace: Trace, choices: Sequence[Choice], losses: Callable[[Scale], np.ndarray]) -> Scale | None:
+    """What the best choice makes of all rows, when all make scales of the rows that losses do not see; None where that is the first."""
     rows = len(trace.h) - held_out(len(trace.h))
-    tried = _own(node, Trace(trace.z[:rows], trace.h[:rows]) if rows else trace, one, options)
-    best = _best(one, tried, lambda scale: trial.losses(k, scale, _reread(k, nodes, known, scale, options)))
-    return best if best is one else _own(node, trace, one, options)[next(i for i, s in enumerate(tried) if s is best)]
+    part = Trace(trace.z[:rows], trace.h[:rows]) if rows else trace
+    best, least_N, tried = 0, np.zeros(0), list[Scale]()
+    for number, choice in enumerate(choices if len(choices) > 1 else ()):
+        scale = choice(part)
+        if any(_are_close(scale, other) for other in tried):
+            continue
+        tried.append(scale)
+        new_N = losses(scale)
+        if number == 0 or _is_better(new_N, least_N):
+            best, least_N = number, new_N
+    return choices[best](trace) if best else None
 
 
-def _best(usual: Scale, others: Sequence[Scale], losses: Callable[[Scale], np.ndarray]) -> Scale:
-    best, least_N = usual, losses(usual) if others else np.zeros(0)
-    for scale in others:
-        if _is_better(new_N := losses(scale), least_N):
-            best, least_N = scale, new_N
-    return best
+def _are_close(a: Scale, b: Scale) -> bool:
+    """Whether two scales without tables are as good as one."""
+    if a.table is not None or b.table is not None or np.size(a.step) != np.size(b.step) or np.any(a.zero != b.zero):
+        return False
+    return bool((np.abs(a.step / b.step - 1) < CLOSE).all())
 
 
 def _trial(nodes: Sequence[Node], x: Mapping[str, Tensor], traces: Mapping[str, Trace], values: int, read: set[str]) -> _Trial:  # fmt: skip
@@ -143,48 +144,6 @@ def _is_free(node: Node, pins: Pins) -> bool:
     return node.kind not in (*SAME, "embed", "recurrent") and not plain and node.output not in pinned
 
 
-def _others(node: Node, trace: Trace, usual: Scale, options: Options) -> list[Scale]:
-    """Other scales of a value, one step for all."""
-    if isinstance(node.activation, Function):
-        z = trace.z.double().numpy()
-        return [table_scale(node.activation, z, percentile, False) for percentile in TABLE_PERCENTILES]
-    h, top = np.abs(trace.h.double().numpy()), max(usual.hi, -usual.lo)
-    top = max(top, SIGNED_TOP)
-    steps = [float(np.max(usual.step))]
-    some = h[:: -(-h.size // LOOKED_AT)]
-    for step in (min_max_step(h, top), *(percentile_step(some, percentile, top) for percentile in PERCENTILES)):
-        if all(abs(step / other - 1) > CLOSE for other in steps):
-            steps.append(step)
-    clip = _clip(node, usual)
-    return [Scale(step, 0.0, *range_of(clip, step, False, options)) for step in steps[1:]]
-
-
-def _clip(node: Node, usual: Scale) -> Clip:
-    """What a value is clipped to; one that is never negative counts as clipped at 0."""
-    if isinstance(node.activation, Clip):
-        return node.activation
-    return Clip(0.0 if usual.lo == 0 and not np.any(usual.zero) else -math.inf, math.inf)
-
-
-def _own(node: Node, trace: Trace, usual: Scale, options: Options) -> list[Scale]:
-    """Scales with a step for each channel, by least square error and to the largest; where values have both signs, with a zero for each."""
-    clip, h = _clip(node, usual), trace.h.double().numpy()
-    rows_NC = h.reshape(-1, h.shape[-1])
-    ends = [rows_NC.max(0), rows_NC.min(0), np.zeros(h.shape[-1])]
-    rows_NC = np.concatenate([rows_NC[:: -(-h.size // LOOKED_AT)], ends])
-    if clip.lo == 0:
-        found = mean_square_steps(rows_NC, options.top)[0], rows_NC.max(0) / options.top
-        least = float(max(step_C.max() for step_C in found)) * SMALLEST_SHARE
-        return [Scale(step_C.clip(least, clip.hi / options.top), 0.0, 0, options.top) for step_C in found]
-    if clip.lo != -math.inf or clip.hi != math.inf:
-        return []
-    step_C, zero_C = mean_square_steps(rows_NC, BYTE_TOP)
-    step_C = np.maximum(step_C, step_C.max() * SMALLEST_SHARE)
-    return [
-        Scale(step_C, -step_C * np.rint(-zero_C / step_C), 0, BYTE_TOP)
-    ]  # a real 0, which padding is, has an integer
-
-
 def _known_again(k: int, nodes: Sequence[Node], known: Mapping[str, Known], scale: Scale) -> dict[str, Known]:
     """What is known of the value of node k, and of whatever only moves it, with another scale."""
     node = nodes[k]
@@ -194,7 +153,7 @@ def _known_again(k: int, nodes: Sequence[Node], known: Mapping[str, Known], scal
     for other in nodes[k + 1 :]:
         if other.kind in SAME and other.inputs[0] in found:
             found[other.output] = know(other, found[other.inputs[0]])
-        elif other.kind == "concat" and found.keys() & set(other.inputs):
+        elif other.kind == "concat" and found.keys() & set(other.inputs) and stays_apart(other, nodes):
             parts = [found.get(name, known[name]) for name in other.inputs]
             found[other.output] = know_concat(other, parts, known[other.output])
     return found

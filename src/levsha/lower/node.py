@@ -197,7 +197,10 @@ def alike(shape: tuple[int, ...], *numbers: float | np.ndarray) -> list[np.ndarr
     flat = [np.asarray(part, np.float64).ravel() for part in numbers]
     sizes = {part.size for part in flat}
     if not sizes <= {1, shape[-1]}:
-        return [np.broadcast_to(part.reshape(shape) if part.size == math.prod(shape) else part, shape).ravel() for part in flat]
+        return [
+            np.broadcast_to(part.reshape(shape) if part.size == math.prod(shape) else part, shape).ravel()
+            for part in flat
+        ]
     return [np.broadcast_to(part, (max(sizes),)) for part in flat]
 
 

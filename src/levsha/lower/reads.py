@@ -34,11 +34,16 @@ def keeps_channels(node: Node, channels: int) -> bool:
 
 
 def steps_by_channel(node: Node, nodes: Sequence[Node]) -> bool:
-    """Say whether a value can have a step for each channel at no cost: all who read it have factors by channel, or just pass it on."""
+    """Say whether a value can have a step for each channel at no cost: its layer has factors by channel, and all who read it."""
     if node.kind not in CARRIES or isinstance(node.activation, Function) or node.shape[-1] == 1:
         return False
     if node.factor_O.size not in (1, node.shape[-1]) or node.offset_O.size not in (1, node.shape[-1]):
         return False
+    return stays_apart(node, nodes)
+
+
+def stays_apart(node: Node, nodes: Sequence[Node]) -> bool:
+    """Say whether all who read a value have factors by channel, or pass it on with its channels apart."""
     channels = {node.output: node.shape[-1]}  # of the value, and of what passes it on
     for other in nodes:
         read = [channels[name] for name in other.inputs if name in channels]

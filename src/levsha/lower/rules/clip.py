@@ -18,7 +18,5 @@ def finish(node: Node, sums: Sums, scale: Scale) -> Layer:
     proven = sums.proven if isinstance(sums.proven, int) else proven_O.astype(np.int64)
     factor_O, offset_O = factor / step_O, (offset - zero) / step_O
     step = scale.step if isinstance(scale.step, float) else 1.0
-    layer = round_layer(
-        sums.integers, factor_O, offset_O, proven, scale.lo, scale.hi, step, reach_O, sums.most_error
-    )
+    layer = round_layer(sums.integers, factor_O, offset_O, proven, scale.lo, scale.hi, step, reach_O, sums.most_error)
     return Layer(node, (*sums.ops, layer.requantize(node.output, sums.source)), sums, layer, scale)
