@@ -129,7 +129,7 @@ class Build:
         fill = float(_apply(activation, view.fill)) if view.is_filled else 0.0
         if (
             node is not None
-            and node.kind not in (*SAME, "concat", "embed")
+            and node.kind not in (*SAME, "concat", "embed", "recurrent")
             and (merged := _merged(node.activation, activation)) is not None
         ):
             self.change(node, activation=merged)

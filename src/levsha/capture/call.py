@@ -176,17 +176,17 @@ def _layer_norm(call: Call, x: Tensor) -> Tensor:
 
 
 def _recurrent(call: Call, x: Tensor) -> Tensor:
-    """A GRU or an LSTM of one layer over x (N, T, I), from zero states; y (N, T, H), or the last h (N, H).  cell: gru or lstm; last; reverse:
-    from the last row to the first; arrays: weight_ih (G H, I), weight_hh (G H, H), bias_ih, bias_hh (G H,), gates in torch's order (r z n; i f g o)."""
+    """A recurrent layer over x (N, T, I), from zero states; y (N, T, H), or the last h (N, H).  cell: gru, lstm, rnn_tanh or rnn_relu; last;
+    reverse: from the last row to the first; arrays: weight_ih (G H, I), weight_hh (G H, H), bias_ih, bias_hh (G H,), gates as in torch (r z n; i f g o)."""
     a, (w_ih, w_hh, b_ih, b_hh) = call.attributes, _typed(call, x, "weight_ih", "weight_hh", "bias_ih", "bias_hh")
     assert w_ih is not None and w_hh is not None
     h = x.new_zeros(len(x), w_hh.shape[1])
     c, rows = h, []
     for t in reversed(range(x.shape[1])) if a["reverse"] else range(x.shape[1]):
-        if a["cell"] == "gru":
-            h = torch.gru_cell(x[:, t], h, w_ih, w_hh, b_ih, b_hh)
-        else:
+        if a["cell"] == "lstm":
             h, c = torch.lstm_cell(x[:, t], (h, c), w_ih, w_hh, b_ih, b_hh)
+        else:
+            h = getattr(torch, f"{a['cell']}_cell")(x[:, t], h, w_ih, w_hh, b_ih, b_hh)
         rows.append(h)
     if a["last"]:
         return h

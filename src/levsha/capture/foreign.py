@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -58,7 +59,10 @@ def refuse_foreign(path: Path) -> None:
     folder = path if path.is_dir() else path.with_suffix("")
     out = folder.with_name(f"{folder.name}.onnx")
     needs = f"pip install {package}"
-    export = line.format(path=path.as_posix(), out=out.as_posix())
+    names = {"path": path.as_posix(), "out": out.as_posix()}
+    if '"' not in line:
+        names = {name: shlex.quote(word) for name, word in names.items()}
+    export = line.format(**names)
     raise LevshaError(
         f"{path}: is {what}; Levsha reads it as ONNX. Export it ({needs}), then convert {out}:\n  {export}"
     )

@@ -6,7 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, expand, of_rank, with_batch, without_batch
+from levsha.capture.onnx_layout import expand, of_rank, with_batch, without_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 INF = float("inf")
 
@@ -156,30 +158,8 @@ def clip(node: Node) -> Value:
     )  # fmt: skip
 
 
-def where(node: Node) -> Value:
-    """Elements of a value where a constant says so, else constants."""
-    if not isinstance(node.input(0), np.ndarray):
-        raise UnsupportedError(
-            "Where by a condition that depends on the input", "write it with Relu, Clip, Max, Min or one activation"
-        )
-    condition = node.constant(0, "condition")
-    if isinstance(node.input(1), Value) and isinstance(node.input(2), Value):
-        advice = "one of its branches must be a constant"
-        raise UnsupportedError("Where between two values that depend on the input", advice)
-    x, taken = (node.real(1), condition) if isinstance(node.input(1), Value) else (node.real(2), ~condition)
-    other = node.constant(2 if isinstance(node.input(1), Value) else 1, "branch")
-    return affine(node, x, taken.astype(np.float32), np.where(taken, 0.0, other).astype(np.float32))
-
-
 ARITHMETIC = {
-    "Add": add,
-    "Sub": partial(add, sign=-1.0),
-    "Mul": multiply,
-    "Div": divide,
-    "Max": partial(extreme, sign=1.0),
-    "Min": partial(extreme, sign=-1.0),
     "Sum": partial(total, mean=False),
     "Mean": partial(total, mean=True),
     "Clip": clip,
-    "Where": where,
 }

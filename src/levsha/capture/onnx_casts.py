@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
-from levsha.capture.onnx_value import Node, UnsupportedError, Value
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 FLOATS = {1: "float", 10: "float16", 11: "double", 16: "bfloat16"}
 INTEGERS = {6: "int32", 7: "int64"}
@@ -42,13 +44,14 @@ def cast(node: Node) -> Value:
     raise UnsupportedError(f"{node.op} to {kind} inside the model", INSIDE)
 
 
-def cast_like(node: Node) -> Value:
-    """The type of a second input, where both are floats."""
-    x, like = node.value(0), node.input(1)
+def cast_like(node: Node) -> Value | np.ndarray:
+    """The type of a second input, where both are floats; a constant becomes float32, which calls compute in."""
+    like = node.input(1)
     floats = not like.whole if isinstance(like, Value) else like is not None and like.dtype.kind not in "iubSUO"
     if not floats:
         raise UnsupportedError("CastLike to integers inside the model", INSIDE)
-    return replace(x, whole=False)
+    x = node.input(0)
+    return x.astype(np.float32) if isinstance(x, np.ndarray) else replace(node.value(0), whole=False)
 
 
 CASTS = {"Identity": same, "Dropout": dropout, "Cast": cast, "CastLike": cast_like}

@@ -12,7 +12,7 @@ from levsha.capture.foreign import refuse_foreign
 from levsha.errors import LevshaError, warn
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, ValueInfoProto
 
 FLOATS = {1: np.float32, 10: np.float16, 11: np.float64, 16: np.float32}
 INTEGERS = {2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 12: np.uint32, 13: np.uint64}
@@ -86,14 +86,40 @@ def load_onnx(path: Path) -> ModelProto:
             f"{path}: its weights lie in another file that cannot be read ({_line(error)}); put that file next to it."
         ) from error
     try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
+        onnx.checker.check_model(_with_shapes(model))
+    except (onnx.checker.ValidationError, ValueError) as error:
         raise LevshaError(f"{path}: is no valid ONNX model ({_line(error)}); export it again.") from error
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
+def _with_shapes(model: ModelProto) -> ModelProto:
+    """The model without tensors of no shape, which ONNX's checker does not allow and everybody writes."""
+    from onnx import ModelProto
+
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for value in (*copy.graph.input, *copy.graph.output, *copy.graph.value_info):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    return copy
+
+
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def constants_of(path: Path, graph: GraphProto) -> dict[str, np.ndarray]:
+    """Return the constants of a graph by name; raises LevshaError where one is damaged."""
+    from onnx import numpy_helper
+
+    found = {}
+    for tensor in graph.initializer:
+        try:
+            found[tensor.name] = numpy_helper.to_array(tensor)
+        except Exception as error:
+            what = f'its constant "{tensor.name}" is damaged ({type(error).__name__}: {_line(error)})'
+            raise LevshaError(f"{path}: {what}; export or copy it again.") from error
+    return found
 
 
 def source_of(path: Path, model: ModelProto) -> Source:
@@ -156,48 +182,3 @@ def outputs_of(path: Path, model: ModelProto, tell: bool = False) -> tuple[str, 
         names = ", ".join(f'"{name}"' for name in left)
         warn(f"{path.name}: left out of what is computed, being no floats: {names}.")
     return tuple(floats or integers)
-
-
-def float_outputs(path: Path, x: np.ndarray) -> np.ndarray:
-    """Return what ONNX Runtime computes with the file as it is, for x (N, ...) without or with the axes of its input.
-
-    Of several outputs it is the first that `read_onnx` returns. All rows go at once where the file allows that, else in parts of its batch. The
-    result is (N, ...); a file without a batch is run row by row. Raises LevshaError where the file is none, or x does not fit it.
-    """
-    import onnxruntime
-
-    model = load_onnx(path)
-    source, name = source_of(path, model), outputs_of(path, model)[0]
-    if name not in [value.name for value in model.graph.output]:
-        del model.graph.output[:]
-        model.graph.output.add().name = name
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    bare = x.ndim == len(source.shape) + 1
-    expected = source.shape if bare else source.shape[1:]
-    if x.shape[1:] != expected:
-        raise LevshaError(f"{path}: takes rows of {list(expected)}, not of {list(x.shape[1:])}.")
-    x = x.astype(source.dtype)
-
-    def run(rows: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run([name], {source.name: rows})[0])
-
-    if bare:
-        return np.stack([run(row) for row in x])
-    size = source.shape[0] if source.fixed else 1
-    if not source.fixed and len(x) > 1:
-        try:
-            whole, first = run(x), run(x[:1])
-            # A model that says 1 for its batch somewhere gives another shape, or mixes rows.
-            if whole.shape == (len(x), *first.shape[1:]) and np.allclose(whole[:1], first, rtol=1e-3, atol=1e-4):
-                return whole
-        except Exception:
-            pass
-    parts = []
-    for start in range(0, len(x), size):
-        rows = x[start : start + size]
-        filled = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
-        found = run(filled)
-        parts.append(found[: len(rows)] if found.shape[:1] == (size,) else found[None])
-    return np.concatenate(parts)

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from levsha.capture.onnx_arithmetic import affine
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, of_rank
+from levsha.capture.onnx_layout import of_rank
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 Function = Callable[[Tensor], Tensor]
 

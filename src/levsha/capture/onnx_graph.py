@@ -53,7 +53,9 @@ def compute_constant(
         model = helper.make_model(
             helper.make_graph([proto], "constant", ins, outs), opset_imports=sets, ir_version=ir_version
         )
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return [np.asarray(x) for x in session.run(None, dict(feeds))]
     except Exception:
         return None

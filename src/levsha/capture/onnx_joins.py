@@ -1,4 +1,4 @@
-"""ONNX operations that put values side by side or stretch them: Concat, Pad, Resize, Upsample."""
+"""ONNX operations that put values side by side, stretch them or cut them up: Concat, Pad, Resize, Upsample, DepthToSpace, SpaceToDepth."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch.nn import functional as F
 
+from levsha.capture.onnx_layout import axis_of, with_batch, without_batch
 from levsha.capture.onnx_moves import take
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, axis_of, with_batch, without_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 
 def concat(node: Node) -> Value:
@@ -164,4 +166,39 @@ def _nearest(size: int, length: int, scale: float, how: str, nearest: str) -> li
     return [int(n) for n in np.clip(rounding[nearest](by_mode[how]), 0, size - 1)]
 
 
-JOINS = {"Concat": concat, "Pad": pad, "Resize": resize, "Upsample": resize}
+def depth_to_space(node: Node) -> Value:
+    """Channels become places: blocks of b by b."""
+    x, b = node.value(0), int(node.attributes["blocksize"])
+    c, h, w = _image(node, x)
+    deep_first = node.attribute("mode", b"DCR") == b"DCR"
+    split = (b, b, c // (b * b), h, w) if deep_first else (c // (b * b), b, b, h, w)
+    order = (0, 3, 4, 1, 5, 2) if deep_first else (0, 1, 4, 2, 5, 3)
+    own = (c // (b * b), h * b, w * b)
+    return node.move(x, lambda t, fill: t.reshape(len(t), *split).permute(order).reshape(len(t), *own), 0)
+
+
+def space_to_depth(node: Node) -> Value:
+    """Places become channels: blocks of b by b."""
+    x, b = node.value(0), int(node.attributes["blocksize"])
+    c, h, w = _image(node, x)
+    split, own = (c, h // b, b, w // b, b), (c * b * b, h // b, w // b)
+    order = (0, 3, 5, 1, 2, 4) if node.attribute("mode", b"DCR") == b"DCR" else (0, 1, 3, 5, 2, 4)
+    return node.move(x, lambda t, fill: t.reshape(len(t), *split).permute(order).reshape(len(t), *own), 0)
+
+
+def _image(node: Node, x: Value) -> tuple[int, int, int]:
+    if x.batch != 0 or len(x.shape) != 3:
+        raise UnsupportedError(
+            f"{node.op} of a value of shape {list(x.view)}", "it must be a batch of images, channels first"
+        )
+    return x.shape[0], x.shape[1], x.shape[2]
+
+
+JOINS = {
+    "Concat": concat,
+    "Pad": pad,
+    "Resize": resize,
+    "Upsample": resize,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
+}

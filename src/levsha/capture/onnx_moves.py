@@ -10,16 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.capture.onnx_value import (
-    Node,
-    UnsupportedError,
-    Value,
-    axis_of,
-    expand,
-    of_rank,
-    reshape,
-    without_batch,
-)
+from levsha.capture.onnx_layout import axis_of, expand, of_rank, reshape, without_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 
 def _integers(found: np.ndarray) -> list[int]:
@@ -198,34 +191,6 @@ def tile(node: Node) -> Value:
     return take(node, x, picks)
 
 
-def depth_to_space(node: Node) -> Value:
-    """Channels become places: blocks of b by b."""
-    x, b = node.value(0), int(node.attributes["blocksize"])
-    c, h, w = _image(node, x)
-    deep_first = node.attribute("mode", b"DCR") == b"DCR"
-    split = (b, b, c // (b * b), h, w) if deep_first else (c // (b * b), b, b, h, w)
-    order = (0, 3, 4, 1, 5, 2) if deep_first else (0, 1, 4, 2, 5, 3)
-    own = (c // (b * b), h * b, w * b)
-    return node.move(x, lambda t, fill: t.reshape(len(t), *split).permute(order).reshape(len(t), *own), 0)
-
-
-def space_to_depth(node: Node) -> Value:
-    """Places become channels: blocks of b by b."""
-    x, b = node.value(0), int(node.attributes["blocksize"])
-    c, h, w = _image(node, x)
-    split, own = (c, h // b, b, w // b, b), (c * b * b, h // b, w // b)
-    order = (0, 3, 5, 1, 2, 4)
-    return node.move(x, lambda t, fill: t.reshape(len(t), *split).permute(order).reshape(len(t), *own), 0)
-
-
-def _image(node: Node, x: Value) -> tuple[int, int, int]:
-    if x.batch != 0 or len(x.shape) != 3:
-        raise UnsupportedError(
-            f"{node.op} of a value of shape {list(x.view)}", "it must be a batch of images, channels first"
-        )
-    return x.shape[0], x.shape[1], x.shape[2]
-
-
 def shape(node: Node) -> np.ndarray:
     """The sizes of the file's tensor, constants for one row."""
     view = node.value(0).view
@@ -249,8 +214,6 @@ MOVES = {
     "Gather": gather,
     "Expand": expanded,
     "Tile": tile,
-    "DepthToSpace": depth_to_space,
-    "SpaceToDepth": space_to_depth,
     "Shape": shape,
     "Size": size,
 }

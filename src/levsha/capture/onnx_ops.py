@@ -11,11 +11,12 @@ from typing import Any
 from levsha.capture.onnx_arithmetic import ARITHMETIC
 from levsha.capture.onnx_casts import CASTS
 from levsha.capture.onnx_functions import FUNCTIONS
+from levsha.capture.onnx_fuse import FUSED
 from levsha.capture.onnx_joins import JOINS
 from levsha.capture.onnx_moves import MOVES
+from levsha.capture.onnx_node import Operation
 from levsha.capture.onnx_recurrent import recurrent
 from levsha.capture.onnx_sums import SUMS
-from levsha.capture.onnx_value import Operation
 from levsha.capture.onnx_windows import WINDOWS
 
 OPERATIONS: dict[str, Operation | partial[Any]] = {
@@ -23,6 +24,7 @@ OPERATIONS: dict[str, Operation | partial[Any]] = {
     "GRU": recurrent,
     "LSTM": recurrent,
     **ARITHMETIC,
+    **FUSED,
     **CASTS,
     **FUNCTIONS,
     **WINDOWS,
@@ -45,12 +47,11 @@ ADVICE = {
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"), _FLOAT),
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"), _NORM),
     **dict.fromkeys(("LpNormalization", "MeanVarianceNormalization"), _NORM),
-    **dict.fromkeys(
-        ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "Mod"), _ACTIVATION
-    ),
+    **dict.fromkeys(("Equal", "Mod", "Xor"), _ACTIVATION),
     **dict.fromkeys(("TopK", "NonMaxSuppression", "OneHot", "Hardmax", "NonZero", "Compress", "Unique"), _HOST),
     **dict.fromkeys(("Loop", "Scan", "If", "SequenceMap"), _LOOP),
-    **dict.fromkeys(("Attention", "Einsum"), _MATRIX),
+    "Attention": _MATRIX,
+    "Einsum": "write it as a product with a constant matrix (torch: linear, or @)",
     **dict.fromkeys(RANDOM, _DRAW),
     "LpPool": "use MaxPool or AveragePool",
     "RNN": "use a GRU",

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from levsha.capture.call import Call, Program
-from levsha.capture.onnx_file import Source, load_onnx, outputs_of, source_of
+from levsha.capture.onnx_file import Source, constants_of, load_onnx, outputs_of, source_of
 from levsha.capture.onnx_graph import attributes, compute_constant, inferred, needed, place_of, read_names
+from levsha.capture.onnx_layout import with_batch
+from levsha.capture.onnx_node import Node
 from levsha.capture.onnx_ops import RANDOM, advice_for, operation
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, with_batch
+from levsha.capture.onnx_value import UnsupportedError, Value
 from levsha.capture.problems import Problem, refuse
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, warn
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -46,7 +48,11 @@ def read_onnx(path: Path) -> Program:
     except LevshaError:
         if source.fixed and source.shape[0] > 1:
             with suppress(LevshaError):
-                return _Reader(path, model, source, None).program(outputs)
+                program = _Reader(path, model, source, None).program(outputs)
+                warn(
+                    f"{path.name}: read as a model without a batch: one example is all of its input, {list(source.shape)}."
+                )
+                return program
         raise
 
 
@@ -54,8 +60,6 @@ class _Reader:
     """Goes through a file's nodes in order.  batch: the axis of the input that is the batch, None where it has none."""
 
     def __init__(self, path: Path, model: ModelProto, source: Source, batch: int | None) -> None:
-        from onnx import numpy_helper
-
         self.path, self.model, self.source, self.batch = path, model, source, batch
         self.opsets = {
             entry.domain.replace("ai.onnx", "") if entry.domain == "ai.onnx" else entry.domain: entry.version
@@ -64,7 +68,7 @@ class _Reader:
         own = source.shape if batch is None else source.shape[1:]
         rows = 1 if batch is None else source.shape[0]
         self.known: dict[str, Known] = {"": None}
-        self.known |= {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.known |= constants_of(path, model.graph)
         self.known[source.name] = Value(source.name, own, batch, rows, source.whole)
         self.calls: list[Call] = []
         self.problems: list[Problem] = []
@@ -78,6 +82,8 @@ class _Reader:
         if self.problems:
             refuse(str(self.path), _short(self.problems))
         names = tuple(value.name for value in results if value is not None)
+        made = [call.output for call in self.calls]
+        assert len(set(made)) == len(made), "two calls make one value"
         inputs = {self.source.name: self.source.shape if self.batch is None else self.source.shape[1:]}
         return Program(inputs, _used(self.calls, names), names, self.path.name)
 
@@ -88,7 +94,7 @@ class _Reader:
             raise LevshaError(f'{self.path}: its output "{name}" does not depend on its input.')
         if not isinstance(found, Value):
             return None
-        node = Node("Output", f'output "{name}"', 0, {}, [found], [name], [True])
+        node = Node("Output", f'output "{name}"', 0, {}, [found], [f"{name} as output"], [True])
         try:
             if found.batch is not None or found.shape[:1] == (1,):
                 found = with_batch(node, found)
@@ -113,10 +119,8 @@ class _Reader:
 
     def branch(self, proto: NodeProto, taken: bool) -> None:
         """Go through the branch of an If that a constant chooses."""
-        from onnx import numpy_helper
-
         graph = next(a.g for a in proto.attribute if a.name == ("then_branch" if taken else "else_branch"))
-        self.known |= {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.known |= constants_of(self.path, graph)
         self.walk(graph.node)
         for name, inner in zip(proto.output, graph.output, strict=True):
             self.known[name] = self.known[inner.name]

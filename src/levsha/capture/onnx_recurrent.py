@@ -6,7 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, with_batch
+from levsha.capture.onnx_layout import with_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 ORDERS = {"GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}  # ONNX has z r h and i o f c, torch r z n and i f g o
 USUAL = {"GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}
@@ -58,11 +60,11 @@ def _check(node: Node, x: Value) -> None:
     length = node.maybe(4, "lengths of sequences")
     if length is not None and (length != x.shape[0]).any():
         raise UnsupportedError(f"{node.op} over sequences of other lengths", "every example must have all rows")
-    for index, what in ((5, "first state"), (6, "first cell state"), (7, "peephole weights")):
+    for index, what in ((5, "a first state"), (6, "a first cell state"), (7, "peephole weights")):
         state = node.input(index)
         if isinstance(state, Value) or (state is not None and np.any(state)):
             raise UnsupportedError(
-                f"{node.op} with a {what} that is not zero", "it must start from zeros and have no peepholes"
+                f"{node.op} with {what} other than zero", "it must start from zeros and have no peepholes"
             )
     node.need_no_output(2, "the last cell state", "only the states h can be used")
 

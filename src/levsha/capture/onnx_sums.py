@@ -8,7 +8,9 @@ from math import prod
 import numpy as np
 
 from levsha.capture.onnx_arithmetic import affine
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, axis_of, reshape, with_batch
+from levsha.capture.onnx_layout import axis_of, reshape, with_batch
+from levsha.capture.onnx_node import Node
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 EVAL = "export the model in eval mode (torch: model.eval() before the export)"
 
@@ -88,6 +90,8 @@ def same_pads(
         return [0] * (2 * len(size))
     if how not in ("SAME_UPPER", "SAME_LOWER"):
         return None
+    if any(d != 1 for d in dilations):
+        raise UnsupportedError(f"{node.op} with auto_pad = {how} and dilations = {list(dilations)}", "say its pads")
     before, after = [], []
     for n, k, s, d in zip(size, kernel, strides, dilations, strict=True):
         total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from levsha.capture.onnx_arithmetic import affine
+from levsha.capture.onnx_layout import axis_of, with_batch
+from levsha.capture.onnx_node import Node
 from levsha.capture.onnx_sums import images, numbers, same_pads
-from levsha.capture.onnx_value import Node, UnsupportedError, Value, axis_of, with_batch
+from levsha.capture.onnx_value import UnsupportedError, Value
 
 
 def _rounded_up(
@@ -85,17 +87,19 @@ def global_max_pool(node: Node) -> Value:
 
 
 def _largest(node: Node, x: Value, axes: Sequence[int], keepdim: bool, sign: float = 1.0) -> Value:
-    """The largest element over axes without the batch: a pool with one window over them, put side by side."""
+    """The largest element over axes without the batch: a pool with one window over them, where they are no image's put side by side."""
+    minus = {"factor": np.array(-1.0), "offset": np.array(0.0)}
+    y = x if sign > 0 else node.call("affine", x, arrays=minus)
     rest = [axis for axis in range(len(x.shape)) if axis not in axes]
-    kept, size = prod(x.shape[axis] for axis in rest), prod(x.shape[axis] for axis in axes)
-    order = [0, *(axis + 1 for axis in [*rest, *axes])]
-    flat = x if sign > 0 else node.call("affine", x, arrays={"factor": np.array(-1.0), "offset": np.array(0.0)})
-    flat = node.move(flat, lambda t, fill: t.permute(order).reshape(len(t), kept, size), x.batch)
-    y = node.call(
-        "max_pool", flat, whole=x.whole, kernel=[size], strides=[size], dilations=[1], pads=[0, 0]
-    )  # fmt: skip
+    size = [x.shape[axis] for axis in axes]
+    if rest != [0] or len(size) > 2:
+        kept, size = prod(x.shape[axis] for axis in rest), [prod(size)]
+        order = [0, *(axis + 1 for axis in [*rest, *axes])]
+        y = node.move(y, lambda t, fill: t.permute(order).reshape(len(t), kept, *size), x.batch)
+    ones, zeros = [1] * len(size), [0, 0] * len(size)
+    y = node.call("max_pool", y, whole=x.whole, kernel=size, strides=size, dilations=ones, pads=zeros)
     if sign < 0:
-        y = node.call("affine", y, arrays={"factor": np.array(-1.0), "offset": np.array(0.0)})
+        y = node.call("affine", y, arrays=minus)
     own = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape) if keepdim or axis not in axes)
     return node.move(y, lambda t, fill: t.reshape(len(t), *own), x.batch)
 

@@ -16,6 +16,7 @@ from torch.fx import Node as FxNode
 from levsha.capture.call import Program
 from levsha.capture.problems import Problem, refuse
 from levsha.capture.reader import BATCH, Name, Node, Reader
+from levsha.capture.recurrent import Lasts, lasts_of, take_lasts
 from levsha.capture.torch_ops import OPERATIONS
 from levsha.errors import LevshaError
 
@@ -111,7 +112,7 @@ def _read(node: FxNode, known: Mapping[str, Any], reader: Reader) -> Any:
         )
         return Name(node.name, _shape(node))
     found = Node(node.name, _shape(node), target, _by_name(target, args, kwargs), place_of(node), reader)
-    return OPERATIONS[name](found)
+    return take_lasts(found, name) if any(lasts_of(found.given)) else OPERATIONS[name](found)
 
 
 def _has_value(given: Any) -> bool:
@@ -119,7 +120,7 @@ def _has_value(given: Any) -> bool:
         return any(map(_has_value, given.values()))
     if isinstance(given, list | tuple):
         return any(map(_has_value, given))
-    return isinstance(given, Name)
+    return isinstance(given, Name | Lasts)
 
 
 def _by_name(target: Any, args: Any, kwargs: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from levsha.capture.arithmetic import add, divide, multiply, negate, power, reverse_subtract, subtract
 from levsha.capture.reader import Name, Node
-from levsha.capture.recurrent import gru, lstm
+from levsha.capture.recurrent import lstm, plain
 from levsha.capture.torch_moves import MOVES, concat, stack
 from levsha.capture.torch_windows import adaptive, amax, argmax, axes_of, ints, pool, reduce, short
 
@@ -189,5 +189,6 @@ OPERATIONS: dict[str, Handler] = {
     "avg_pool1d": pool("average_pool"), "avg_pool2d": pool("average_pool"), "adaptive_avg_pool1d": adaptive("average_pool"),
     "adaptive_avg_pool2d": adaptive("average_pool"), "adaptive_max_pool1d": adaptive("max_pool"), "adaptive_max_pool2d": adaptive("max_pool"),
     "mean": reduce("mean"), "sum": reduce("sum"), "amax": amax, "max": amax, "argmax": argmax, "softmax": _softmax(False),
-    "log_softmax": _softmax(True), "embedding": _embedding, "cat": concat, "concat": concat, "stack": stack, "gru": gru, "lstm": lstm,
+    "log_softmax": _softmax(True), "embedding": _embedding, "cat": concat, "concat": concat, "stack": stack, "lstm": lstm,
+    **{cell: plain(cell) for cell in ("gru", "rnn_tanh", "rnn_relu")},
 }  # fmt: skip

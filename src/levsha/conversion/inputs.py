@@ -114,13 +114,14 @@ def _one(numbers_C: np.ndarray) -> float | np.ndarray:
 
 
 def _takes_channels(nodes: Sequence[Node], channels: int) -> bool:
-    """Whether whoever looks at the input through a window has the same channels as the input in memory."""
-    names, windows = {INPUT}, []
+    """Whether whoever looks at the input through a window, or row by row, has the same channels as the input in memory."""
+    names, found = {INPUT}, []
     for node in nodes:
         if names & set(node.inputs):
             names |= {node.output} if node.kind == "alias" else set()
-            windows += [node.window] if node.window is not None else []
-    return all(window.shape[2] == channels for window in windows)
+            found += [node.window.shape[2]] if node.window is not None else []
+            found += [node.cell.inputs] if node.cell is not None else []
+    return all(width == channels for width in found)
 
 
 def _nothing(nodes: Sequence[Node], channels: int) -> np.ndarray | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from levsha.formats import Format
 from levsha.ir import Value
@@ -81,11 +82,16 @@ def taps_of(node: Node, numbers_C: np.ndarray) -> np.ndarray:
     return np.repeat(by_group, len(node.weight_OI) // window.groups, 0)
 
 
-@torch.inference_mode()
 def quantise(node: Node, weights: Format, column_I: np.ndarray | None) -> Weights:
     """Return a layer's weights on a grid."""
     assert node.weight_OI is not None, node.name
-    weight_OI = node.weight_OI.detach()
+    return quantise_matrix(node.weight_OI, weights, column_I)
+
+
+@torch.inference_mode()
+def quantise_matrix(weight_OI: Tensor, weights: Format, column_I: np.ndarray | None) -> Weights:
+    """Return float weights on a grid."""
+    weight_OI = weight_OI.detach()
     if column_I is not None:
         weight_OI = weight_OI * torch.from_numpy(column_I).to(weight_OI.dtype)
     scale_O1 = weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
@@ -93,12 +99,27 @@ def quantise(node: Node, weights: Format, column_I: np.ndarray | None) -> Weight
     return Weights(integers_OI, scale_O1[:, 0].double().numpy(), column_I)
 
 
+def matrices_of(node: Node) -> list[Tensor]:
+    """Return the float weights that a format is chosen for: none of an embedding, two of a recurrent layer."""
+    if node.cell is not None:
+        return [node.cell.weight_ih_GI, node.cell.weight_hh_GH]
+    return [node.weight_OI] if node.weight_OI is not None and node.kind in ("linear", "conv") else []
+
+
+def on_grid(node: Node, weights: Format) -> Node:
+    """Return a node with those weights on the grid of a format."""
+    made = [torch.from_numpy(quantise_matrix(matrix, weights, None).real()) for matrix in matrices_of(node)]
+    if node.cell is None:
+        return replace(node, weight_OI=made[0])
+    return replace(node, cell=replace(node.cell, weight_ih_GI=made[0], weight_hh_GH=made[1]))
+
+
 def quantise_all(nodes: Sequence[Node], known: Mapping[str, Known], options: Options, pins: Pins) -> dict[str, Weights]:
     """Return every linear layer's weights by the layer's name; those that are pinned as they are."""
     made = {}
     for node in nodes:
         if node.name in pins.weights:
-            made[node.name] = Weights(*pins.weights[node.name])
+            made[node.name] = Weights(*pins.weights[node.name], pins.columns.get(node.name))
         elif node.weight_OI is not None and node.kind in ("linear", "conv"):
             made[node.name] = quantise(node, options.format_of(node.name), columns_of(node, known)[1])
     return made

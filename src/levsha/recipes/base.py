@@ -93,6 +93,8 @@ class Recipe(ABC, Generic[SettingsT, DataT]):
     split_kinds: ClassVar[tuple[str, ...]]
     shipped: ClassVar[str]
     pictures: ClassVar[tuple[str, ...]] = ()
+    also: ClassVar[tuple[str, ...]] = ()
+    """Folders that it leaves beside those of every run."""
 
     @abstractmethod
     def preset(self, name: str) -> SettingsT:
@@ -183,6 +185,10 @@ class Recipe(ABC, Generic[SettingsT, DataT]):
 
     def more(self, settings: SettingsT, data: DataT, trained: Mapping[str, Any]) -> dict[str, Any]:
         """Return what else belongs into results.json."""
+        return {}
+
+    def deliver(self, settings: SettingsT, data: DataT, run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what else goes with the nets of a run into its folder; return what results.json says of it."""
         return {}
 
     def examples(self, results: Mapping[str, Any]) -> str:

@@ -81,6 +81,7 @@ def _run(
             return 0
         rows = _ship_all(recipe, settings, data, run, console)
         found = collect(recipe, settings, data, trained, rows)
+        found |= recipe.deliver(settings, data, run, found)
         write_file(settings.out / RESULTS, json.dumps(found, indent=2) + "\n")
         recipe.draw(settings, data, found, trained)
         write_file(settings.out / "report.md", report(recipe, found))
@@ -160,7 +161,7 @@ def show(recipe: Recipe, settings: RunSettings, found: Mapping[str, Any], consol
     console.print(f"\n{found['summary']}\n", highlight=False, markup=False)
     pictures = ", ".join(f"{name}.png" for name in recipe.pictures)
     console.print(
-        f"Everything is in {settings.out}: results.json, report.md, {pictures}, nets, firmware, certificates.",
+        f"Everything is in {settings.out}: results.json, report.md, {pictures}, {', '.join((*recipe.also, 'nets', 'firmware', 'certificates'))}.",
         highlight=False,
     )
     for line in recipe.next_steps(settings, found):

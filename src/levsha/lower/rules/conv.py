@@ -27,7 +27,7 @@ def lower(node: Node, context: Context) -> Sums:
     reach_O = np.maximum(np.maximum(ends.max(0), 0).sum(1), -np.minimum(ends.min(0), 0).sum(1))
     step_in = columns_of(node, context.known)[0]
     factor_O = node.factor_O * weights.scale_O * step_in
-    offset_O = node.offset_O + node.factor_O * _from_zero(node, known)
+    offset_O = node.offset_O + node.factor_O * _from_zero(node, known) + context.shifts.get(node.name, 0.0)
     return Sums((op,), node.name, factor_O, offset_O, max(-out.lo, out.hi), reach_O, weights, step_in)
 
 

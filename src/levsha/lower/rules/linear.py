@@ -31,19 +31,18 @@ def lower(node: Node, context: Context) -> Sums:
     for k, name in enumerate(reversed(names[:-1]), 2):
         total = node.name if k == len(names) else f"{node.name}_sum{k}"
         ops.append(Add(name=total, inputs=(ops[-1].name if k > 2 else names[-1], name)))
-    bounds = [_bounds(part_OI, known[source].value) for source, part_OI in parts]
-    lo_O, hi_O = sum(lo for lo, _ in bounds), sum(hi for _, hi in bounds)
-    proven = max(-sum(int(lo.min()) for lo, _ in bounds), sum(int(hi.max()) for _, hi in bounds))
+    ends = [bounds(part_OI, known[source].value) for source, part_OI in parts]
+    lo_O, hi_O = sum(lo for lo, _ in ends), sum(hi for _, hi in ends)
+    proven = max(-sum(int(lo.min()) for lo, _ in ends), sum(int(hi.max()) for _, hi in ends))
     step_in = columns_of(node, known)[0]
     factor_O = node.factor_O * weights.scale_O * step_in
     reach_O = np.maximum(-lo_O, hi_O)
-    return Sums(
-        tuple(ops), total, factor_O, node.offset_O + _from_zeros(node, context), proven, reach_O, weights, step_in
-    )
+    offset_O = node.offset_O + _from_zeros(node, context) + context.shifts.get(node.name, 0.0)
+    return Sums(tuple(ops), total, factor_O, offset_O, proven, reach_O, weights, step_in)
 
 
-def _bounds(weight_OI: np.ndarray, x: Value) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest sum of each output, as Dense proves them for all."""
+def bounds(weight_OI: np.ndarray, x: Value) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest sum of each output, as Dense proves them for all."""
     lows, highs = (np.broadcast_to(end, x.shape).ravel() for end in (x.lows, x.highs))
     ends = np.stack([weight_OI * lows, weight_OI * highs])
     hi_O, lo_O = np.maximum(ends.max(0), 0).sum(1), np.minimum(ends.min(0), 0).sum(1)

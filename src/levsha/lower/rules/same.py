@@ -16,20 +16,20 @@ from levsha.ops import Gather, MaxPool
 def know(node: Node, read: Known) -> Known:
     """Return what is known of the output, from what is known of the input."""
     if node.kind == "alias":
-        step, zero = _fewest(node.factor_O * read.step), _fewest(node.factor_O * read.zero + node.offset_O)
+        step, zero = fewest(node.factor_O * read.step), fewest(node.factor_O * read.zero + node.offset_O)
         return replace(read, step=step, zero=zero)
     lo, hi = read.value.lo, read.value.hi
     if node.kind == "max":
         return Known(Value(node.shape, lo, hi), read.step, read.zero, node.output)
     assert node.index is not None
     index = np.maximum(node.index, 0)
-    step, zero = (_fewest(read.spread(what).ravel()[index], node.shape[-1]) for what in (read.step, read.zero))
+    step, zero = (fewest(read.spread(what).ravel()[index], node.shape[-1]) for what in (read.step, read.zero))
     fill = _fill(node, read) if (node.index < 0).any() else lo
     return Known(Value(node.shape, min(lo, fill), max(hi, fill)), step, zero, node.output)
 
 
-def _fewest(numbers: float | np.ndarray, channels: int = 0) -> float | np.ndarray:
-    """One number where all are equal, one a channel where that is enough."""
+def fewest(numbers: float | np.ndarray, channels: int = 0) -> float | np.ndarray:
+    """Return one number where all are equal, one a channel where that is enough."""
     flat = np.asarray(numbers, np.float64).ravel()
     if (flat == flat[0]).all():
         return float(flat[0])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from levsha.arith import INT16_MAX, INT32_MAX, half
-from levsha.ir import Op
-from levsha.lower.calibrate import SIGNED_TOP, Scale
+from levsha.ir import Op, Value
+from levsha.lower.calibrate import BYTE_TOP, SIGNED_TOP, Scale
 from levsha.lower.node import Node
 from levsha.lower.rounding import round_layer
 from levsha.lower.rules.base import Context, Layer, Sums
+from levsha.lower.rules.same import fewest
 from levsha.lower.weights import Known
 from levsha.ops import Concat, Lookup, Multiply, ScaledAdd
 from levsha.ops.requantize import MOST_SHIFT
@@ -30,7 +33,9 @@ def lower_add(node: Node, context: Context) -> Layer:
     ) / unit
     width = max(np.size(part) for part in (*factor, offset))
     factor_KC = np.stack([np.broadcast_to(np.ravel(part), (width,)) for part in factor])
-    multiplier_KC, bias_C, shift = _rounded(factor_KC, np.broadcast_to(np.ravel(offset), (width,)), known)
+    multiplier_KC, bias_C, shift = round_terms(
+        factor_KC, np.broadcast_to(np.ravel(offset), (width,)), [max(-k.value.lo, k.value.hi) for k in known]
+    )
     name = node.output if scale.table is None else f"{node.output}_index"
     op: list[Op] = [
         ScaledAdd(
@@ -43,9 +48,14 @@ def lower_add(node: Node, context: Context) -> Layer:
     return Layer(node, tuple(op), None, None, scale)
 
 
-def _rounded(factor_KC: np.ndarray, offset_C: np.ndarray, known: list[Known]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Multipliers, biases and the largest shift for which 16 and 32 bits hold them."""
-    reach_K1 = np.array([[max(-k.value.lo, k.value.hi)] for k in known], np.float64)
+def round_terms(
+    factor_KC: np.ndarray, offset_C: np.ndarray, reach_K: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the multipliers and biases of a sum of terms, and the largest shift for which 16 and 32 bits hold them.
+
+    factor_KC, offset_C: what they should be. reach_K: the largest magnitude of each term.
+    """
+    reach_K1 = np.array(reach_K, np.float64)[:, None]
     shift = min(MOST_SHIFT, math.floor(math.log2(INT16_MAX / max(1e-9, float(np.abs(factor_KC).max())))))
     while shift > 0:
         m_KC, b_C = np.rint(factor_KC * 2.0**shift), np.rint(offset_C * 2.0**shift)
@@ -92,18 +102,42 @@ def requantised(name: str, known: Known, scale: Scale) -> Op:
     return layer.requantize(name, known.name)
 
 
+def know_concat(node: Node, parts: Sequence[Known], joint: Known) -> Known:
+    """Return what is known of values one behind the other: that each channel keeps its own step and zero, so that nothing is rounded again,
+    or what is known where all share one step.
+
+    They keep them where all are bytes of one type and other integers are made of the result.
+    """
+    leading = math.prod(node.shape[:-1])
+    widths = [part.value.size // leading for part in parts]
+    alike = {part.value.c_type for part in parts} in ({"uint8_t"}, {"int8_t"})
+    kept = all(
+        np.size(what) in (1, n) for part, n in zip(parts, widths, strict=True) for what in (part.step, part.zero)
+    )
+    if joint.value.hi > BYTE_TOP or not alike or not kept:
+        return joint
+    step_C, zero_C = (
+        np.concatenate([np.broadcast_to(np.ravel(what), (n,)) for what, n in zip(whats, widths, strict=True)])
+        for whats in ([part.step for part in parts], [part.zero for part in parts])
+    )
+    lo, hi = min(part.value.lo for part in parts), max(part.value.hi for part in parts)
+    return Known(Value(node.shape, lo, hi), fewest(step_C), fewest(zero_C), node.output)
+
+
 def lower_concat(node: Node, context: Context) -> Layer:
-    """Return a Concat; a value whose step is not the joint one is requantised first."""
-    scale = context.scales[node.output]
+    """Return a Concat; a value that does not keep its own step is requantised to the joint one first."""
+    made, scale = context.known[node.output], context.scales[node.output]
     assert node.activation is None
+    step_C, zero_C = (np.broadcast_to(what, node.shape[-1:]) for what in (made.step, made.zero))
     ops: list[Op] = []
     names = []
+    at = 0
     for k, source in enumerate(node.inputs):
         known = context.known[source]
+        own = slice(at, at := at + known.value.size // math.prod(node.shape[:-1]))
         names.append(known.name)
-        if not (np.all(known.step == scale.step) and np.all(known.zero == scale.zero)):
+        if not (np.all(known.step == step_C[own]) and np.all(known.zero == zero_C[own])):
             names[-1] = f"{node.output}_part{k}"
             ops.append(requantised(names[-1], known, scale))
-    return Layer(
-        node, (*ops, Concat(name=node.output, inputs=tuple(names), leading=node.shape[:-1])), None, None, scale
-    )
+    op = Concat(name=node.output, inputs=tuple(names), leading=node.shape[:-1])
+    return Layer(node, (*ops, op), None, None, replace(scale, step=made.step, zero=made.zero))

@@ -18,11 +18,13 @@ from levsha.jobs import Job, News, say
 from levsha.net import Net
 from levsha.recipes.base import Figure, Recipe
 from levsha.recipes.convert.bench import Bench, keep_bench, kept_bench, read_bench
+from levsha.recipes.convert.deliver import deliver, profile, say_onnx
 from levsha.recipes.convert.settings import FLOAT, Convert
 from levsha.recipes.convert.words import layer_table, sensitivity_table, sentences
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.variant import Variant
 from levsha.run import Run
+from levsha.targets import find_target
 
 FIGURES: dict[Kind, tuple[str, ...]] = {"accuracy": ("accuracy", "agreement"), "r2": ("r2", "rmse", "agreement")}
 TYPED_NUMBERS = 4000  # typed into a chip to measure it, in lines of as many as the input has
@@ -35,6 +37,7 @@ class ConvertRecipe(Recipe[Convert, Bench]):
     split_kinds = ("split",)
     shipped = "split"
     pictures = ("tradeoff",)
+    also = ("exports",)
 
     def preset(self, name: str) -> Convert:
         return Convert()
@@ -133,6 +136,23 @@ class ConvertRecipe(Recipe[Convert, Bench]):
             "layers": layers,
             "model": settings.model,
         }
+
+    def deliver(self, settings: Convert, data: Bench, run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Write every net in every form, and compare the ONNX files on all rows that measure."""
+        test = data.parts(settings, settings.seed).test
+        variants = []
+        for variant in results["variants"]:
+            made = variant["format"] != "float32"
+            variants.append(
+                variant | (deliver(run.net(variant["name"]), variant["name"], settings.out, test) if made else {})
+            )
+        layers = dict(results["layers"])
+        best = next((v for v in variants if v["name"] == results["recommended"] and v["fits"]), None)
+        if best:
+            layers[best["name"]] = profile(
+                run.net(best["name"]), find_target(settings.target), layers[best["name"]], test
+            )
+        return {"variants": variants, "layers": layers, "summary": f"{results['summary']} {say_onnx(variants)}".strip()}
 
     def draw(self, settings: Convert, data: Bench, results: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
         draw_tradeoff(results["variants"], results["kind"], settings.out)
