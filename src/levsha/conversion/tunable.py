@@ -198,6 +198,15 @@ class Start:
     format_of: Callable[[str], Format]
 
 
+def _scale(start: Start, node: Node) -> Scale | None:
+    """The scale of a value; values one behind the other may have kept their own steps."""
+    scale = start.scales.get(node.output)
+    if scale is None or node.kind != "concat":
+        return scale
+    known = start.known[node.output]
+    return replace(scale, step=known.step, zero=known.zero, lo=known.value.lo, hi=known.value.hi)
+
+
 class Tunable(nn.Module):
     """A net whose float meaning is that of its integers, up to the rounding of multipliers: real inputs (N, *shape) -> outputs (N, O)."""
 
@@ -213,7 +222,7 @@ class Tunable(nn.Module):
             for node in start.nodes
         ]
         self.layers = nn.ModuleList(made)
-        self.finishes = nn.ModuleList(Finish(node, start.scales.get(node.output)) for node in start.nodes)
+        self.finishes = nn.ModuleList(Finish(node, _scale(start, node)) for node in start.nodes)
         self.unit_O = nn.Buffer(torch.from_numpy(np.array(unit_O, np.float32)))
 
     def forward(self, x: Tensor) -> Tensor:
