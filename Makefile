@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-interpret bench-start bench-train
+.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-host bench-interpret bench-start bench-train
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -53,6 +53,10 @@ bench-kernels: setup
 # Cycles of convolutions and pools on the chip, and microseconds on this machine.
 bench-windows: setup
 	$(PYTHON) -m benchmarks.windows
+
+# Microseconds of small nets on this machine, beside plain loops.
+bench-host: setup
+	$(PYTHON) -m benchmarks.host
 
 # Seconds for 10 000 vectors through the interpreter.
 bench-interpret: setup
