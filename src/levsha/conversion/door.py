@@ -58,7 +58,7 @@ def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classe
     """Return a captured model as integers; weights, layers: names of formats."""
     names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv", "recurrent")]
     own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
-    return captured.lower(Options(format=find_format(weights), formats=own), classes)
+    return captured.lower(Options(format=find_format(weights), formats=own, keep_means=True), classes)
 
 
 def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from levsha.capture.foreign import refuse_foreign
-from levsha.capture.onnx_file import float_outputs
+from levsha.capture.onnx_floats import float_outputs
 from levsha.capture.onnx_read import read_onnx
 from levsha.capture.torch_model import capture, read_exported, two_rows
 from levsha.conversion.captured import Opened, as_tensor

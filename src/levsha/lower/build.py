@@ -13,7 +13,7 @@ from levsha.ir import Graph, Op, Value
 from levsha.lower.calibrate import Options, Pins, Scale, calibrate
 from levsha.lower.node import SAME, Clip, Node, run_float
 from levsha.lower.rules import FINISHES, RULES, Context, Layer, same, several
-from levsha.lower.weights import Known, Weights, highest, quantise_all
+from levsha.lower.weights import Known, Weights, highest, keep_means, quantise_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,8 @@ def lower(
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
     scales = calibrate(nodes, x, run_float(nodes, x), options, pins)
     weights = quantise_all(nodes, _known(nodes, sources, scales), options, pins)
+    if options.keep_means:
+        weights = keep_means(nodes, weights, x, _known(nodes, sources, scales), options, pins)
     known = _known(nodes, sources, scales)
     for node in nodes:
         if node.output in scales:

@@ -35,7 +35,8 @@ class Options:
 
     format: of the weights; formats: of single layers by name. top: largest integer behind a clip from 0. sum_bits: 16 or 32,
     the widest sum a layer may need. percentile: of a value's elements; what lies beyond is clipped, the steps of all the rest
-    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides.
+    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides. keep_means: put what
+    rounding the weights changes in the mean of a channel into its bias.
     """
 
     format: Format = FORMATS["int8"]
@@ -43,6 +44,7 @@ class Options:
     top: int = 255
     sum_bits: int = 32
     percentile: float | None = None
+    keep_means: bool = False
 
     def format_of(self, layer: str) -> Format:
         """Return the format of a layer's weights."""

@@ -86,7 +86,9 @@ class Body:
         lo_C, hi_C = bounds(op.weight_OI, source.value)
         return Term(name, max(-proven.lo, proven.hi), weights.scale_O[rows] * step, np.maximum(-lo_C, hi_C))
 
-    def add(self, name: str, terms: Sequence[Term], offset_C: np.ndarray, step: float | np.ndarray, ends: tuple[int, int]) -> None:
+    def add(
+        self, name: str, terms: Sequence[Term], offset_C: np.ndarray, step: float | np.ndarray, ends: tuple[int, int]
+    ) -> None:
         """Add the sum of terms and real offsets, in steps, clipped."""
         width = max(len(offset_C), *(len(term.factor_C) for term in terms))
         factor_KC = np.stack([np.broadcast_to(term.factor_C / step, (width,)) for term in terms])
@@ -126,7 +128,9 @@ class Body:
         """Add a product, whose unit is the product of their units."""
         self.ops.append(Multiply(name=name, inputs=(a, b)))
 
-    def scale(self, name: str, term: Term, offset_C: np.ndarray, step: float | np.ndarray, ends: tuple[int, int]) -> None:
+    def scale(
+        self, name: str, term: Term, offset_C: np.ndarray, step: float | np.ndarray, ends: tuple[int, int]
+    ) -> None:
         """Add a value plus real offsets in other steps, clipped."""
         width = max(len(offset_C), len(term.factor_C))
         factor_C, offset_C = (np.broadcast_to(part / step, (width,)) for part in (term.factor_C, offset_C))
