@@ -7,13 +7,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.kernels import NONZERO, Portable, measure
+from benchmarks.nets import NETS
+from levsha.applications import Bare
 from levsha.emit.c import Style, emit_c
 from levsha.emit.choose import Cost
+from levsha.emit.memory import plan_memory
 from levsha.formats import FORMATS
+from levsha.interpret import interpret
 from levsha.ir import Graph, Op, Value
 from levsha.ops import Conv, MaxPool, SumPool
 from levsha.targets.avr import Uno
@@ -74,6 +79,28 @@ def microseconds(op: Op, value: Value, x: np.ndarray) -> float:
         return float(done.stdout)
 
 
+def whole(graph: Graph) -> str:
+    """Return what a net takes: its arena, all that is static, the stack, flash, and cycles of a run where it fits the chip."""
+    x = {name: activations(np.random.default_rng(1), value.shape, 4) for name, value in graph.inputs.items()}  # pyright: ignore[reportArgumentType]
+    with tempfile.TemporaryDirectory() as scratch:
+        firmware = Uno().firmware(graph, Bare(), "benchmark").built(Path(scratch))
+        sizes, measured = firmware.sizes, f"{'-':>6} {'-':>9}"
+        if not firmware.excess:
+            outcome = firmware.vectors(x)
+            assert outcome.cycles is not None
+            assert all((outcome.outputs[name] == interpret(graph, x)[name]).all() for name in graph.outputs)
+            measured = f"{outcome.stack_bytes:6} {outcome.cycles.mean():9.0f}"
+    return f"{plan_memory(graph).size:7} {sizes.static_bytes:7} {measured} {sizes.flash_bytes:6}"
+
+
+def nets() -> None:
+    print("\non the ATmega328P                            arena  static  stack    cycles  flash")
+    for name, graph in NETS:
+        with patch("levsha.emit.fuse._joins", lambda *_: False):
+            print(f"{name:<16} op by op          {whole(graph)}")
+        print(f"{name:<16} window by window  {whole(graph)}")
+
+
 def main() -> None:
     rng = np.random.default_rng(0)
     deep, wide, pool = (8, 8, 8), (4, 4, 16), {"shape": (8, 8, 8), "kernel": (2, 2), "strides": (2, 2)}
@@ -101,6 +128,7 @@ def main() -> None:
     ):
         value = Value(op.shape, 0, 255)
         print(f"{about:<32} {microseconds(op, value, activations(rng, op.shape, 1)):6.0f}")
+    nets()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ _PUBLIC = {  # name: where it is; imported when it is first asked for, so that `
     "Run": "levsha.run",
     "Stream": "levsha.train.batch",
     "Training": "levsha.train.settings",
+    "fine_tune": "levsha.conversion.fine_tune",
     "fit": "levsha.train.fit",
     "convert": "levsha.conversion.door",
     "load": "levsha.net",

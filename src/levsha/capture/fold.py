@@ -16,6 +16,7 @@ from torch import Tensor
 from levsha.capture.build import Build
 from levsha.capture.call import Call, Program
 from levsha.capture.fold_arithmetic import fold_add, fold_affine, fold_concat, fold_multiply
+from levsha.capture.fold_layer_norm import fold_layer_norm
 from levsha.capture.fold_recurrent import fold_recurrent
 from levsha.capture.fold_windows import fold_average_pool, fold_conv, fold_conv_transpose, fold_max_pool, fold_mean
 from levsha.capture.fuse import fuse_functions
@@ -215,13 +216,9 @@ def _fold_embed(build: Build, call: Call) -> None:
     return None
 
 
-def _fold_unknown(build: Build, call: Call) -> None:
-    build.refuse(call, f"{call.kind} has no integer form yet", "use batch normalisation, which costs nothing")
-
-
 KINDS: dict[str, Callable[[Build, Call], None]] = {
     "linear": _fold_linear, "conv": fold_conv, "conv_transpose": fold_conv_transpose, "affine": fold_affine, "clip": _fold_clip,
     "function": _fold_function, "max_pool": fold_max_pool, "average_pool": fold_average_pool, "mean": fold_mean, "sum": fold_mean,
     "add": fold_add, "multiply": fold_multiply, "concat": fold_concat, "rearrange": _fold_rearrange, "argmax": _fold_argmax,
-    "softmax": _fold_softmax, "embed": _fold_embed, "layer_norm": _fold_unknown, "recurrent": fold_recurrent,
+    "softmax": _fold_softmax, "embed": _fold_embed, "layer_norm": fold_layer_norm, "recurrent": fold_recurrent,
 }  # fmt: skip

@@ -14,7 +14,7 @@ from levsha.capture.build import Build
 from levsha.capture.call import Call
 from levsha.capture.view import View
 
-JOINS = ("linear", "conv", "sum", "affine", "multiply", "add")  # kinds that end in a factor and an offset
+JOINS = ("linear", "conv", "sum", "affine", "multiply", "add", "layer_norm")  # kinds that end in a factor and an offset
 
 
 def fold_affine(build: Build, call: Call) -> None:

@@ -16,9 +16,10 @@ from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
 from levsha.conversion.inputs import Inputs, inputs_of
 from levsha.errors import LevshaError
-from levsha.formats import Format
+from levsha.formats import Format, find_format
 from levsha.ir import Op
-from levsha.lower import Lowered, Options, lower, run_float
+from levsha.lower import Lowered, Options, Pins, lower, run_float
+from levsha.lower.weights import matrices_of
 from levsha.meaning import Layout, Meaning, Quantity
 from levsha.net import Net
 from levsha.ops import Argmax
@@ -74,8 +75,8 @@ class Captured:
         traces = run_float(self.folded.nodes, {INPUT: self.folded.laid(as_tensor(x))})
         return [traces[name].h.double().numpy() for name in self.folded.outputs]
 
-    def lower(self, options: Options, classes: Sequence[str] | None = None) -> Lowered:
-        """Return the integers. classes: names, where the number of a class is the first output; its name is the number where they are none."""
+    def lower(self, options: Options, classes: Sequence[str] | None = None, pins: Pins | None = None) -> Lowered:
+        """Return the integers. pins: what a training knows already. classes: names, where the number of a class is the first output; its name is the number where they are none."""
         then: list[Op] = []
         outputs = tuple(self.folded.outputs)
         if classes is not None or self.folded.argmax:
@@ -83,7 +84,7 @@ class Captured:
             then += [Argmax(name=CLASS, inputs=(outputs[1],))]
         source = {INPUT: self.inputs.source}
         return lower(
-            self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, None, then, outputs
+            self.folded.nodes, source, {INPUT: self.folded.laid(self.calibration)}, options, pins, then, outputs
         )
 
 
@@ -160,6 +161,13 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
     meant = {CLASS: tuple(classes)} if classes else {}
     meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, {}, layouts)
     return Net(lowered.graph, meaning, Vector(meaning), captured.opened.title)
+
+
+def options_of(captured: Captured, weights: str, layers: Mapping[str, str]) -> Options:
+    """Return what a model is lowered with: the format of all weights, and those of single layers by pattern, by name."""
+    names = [node.name for node in captured.folded.nodes if matrices_of(node)]
+    own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
+    return Options(format=find_format(weights), formats=own, measured=True)
 
 
 def formats_of(nodes: Sequence[str], layers: Mapping[str, Format]) -> dict[str, Format]:

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from levsha.conversion.captured import CALIBRATION_ROWS, Captured, capture_all, formats_of, net_of
+from levsha.conversion.captured import CALIBRATION_ROWS, Captured, capture_all, net_of, options_of
 from levsha.conversion.measure import goal_of, measure
 from levsha.conversion.opening import open_model
 from levsha.conversion.rows import check_length, check_rows, split_rows
-from levsha.formats import find_format
 from levsha.interpret import interpret
-from levsha.lower import Lowered, Options
+from levsha.lower import Lowered
 from levsha.net import Net
 
 
@@ -56,9 +55,7 @@ def convert(
 
 def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classes: Sequence[str] | None) -> Lowered:
     """Return a captured model as integers; weights, layers: names of formats."""
-    names = [node.name for node in captured.folded.nodes if node.kind in ("linear", "conv", "recurrent")]
-    own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
-    return captured.lower(Options(format=find_format(weights), formats=own, keep_means=True), classes)
+    return captured.lower(options_of(captured, weights, layers), classes)
 
 
 def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import numpy as np
 
 from levsha.errors import LevshaError
 
+MEASURED = 5  # one row in so many is measured, where the others are learned from and no test data is given
+
 
 def check_rows(x: Any, what: str) -> np.ndarray:
     """Return data as an array; LevshaError where there is no row, or a number is not finite."""
@@ -37,3 +39,12 @@ def split_rows(count: int, most: int, seed: int, test_given: bool) -> tuple[np.n
         return np.sort(order[:most]), order[:0]
     cut = max(1, min(most, count // 2))
     return np.sort(order[:cut]), np.sort(order[cut:]) if count > 1 else order
+
+
+def measured_rows(count: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to learn from, in a random order, and those to measure on, none where test data is given."""
+    order = np.random.default_rng([9200, seed]).permutation(count)
+    measured = 0 if test_given else max(1, count // MEASURED)
+    if measured == count:
+        raise LevshaError(f"x: has {count} rows; give more, or data to measure on as test=(x, y).")
+    return order[measured:], order[:measured]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from levsha.conversion.captured import Captured, as_tensor
 from levsha.conversion.measure import Goal, measure
 from levsha.formats import FORMATS, Format
 from levsha.lower import Node, run_float
-from levsha.lower.weights import quantise
+from levsha.lower.weights import matrices_of, on_grid
 
 BUDGET = 4_000_000_000  # multiply-accumulates, about: so many rows are looked at as that allows
 FEWEST, MOST = 8, 1000
@@ -28,7 +27,7 @@ def sensitivity(captured: Captured, x: np.ndarray, goal: Goal) -> list[dict[str,
     x: real inputs (N, *shape), of which as many are taken as a second or two allows; goal: what they are measured by.
     """
     nodes = captured.folded.nodes
-    layers = [k for k, node in enumerate(nodes) if node.kind in ("linear", "conv")]
+    layers = [k for k, node in enumerate(nodes) if matrices_of(node)]
     rows = int(np.clip(BUDGET // max(1, _macs(nodes) * len(layers) * len(FORMATS) // 2), FEWEST, min(MOST, len(x))))
     x, goal = x[:rows], goal.part(np.arange(rows))
     known: dict[str, Tensor] = {INPUT: captured.folded.laid(as_tensor(x))}
@@ -49,16 +48,20 @@ def sensitivity(captured: Captured, x: np.ndarray, goal: Goal) -> list[dict[str,
                 "error_rms": figures["error_rms"],
             }
         found.append(
-            {"layer": nodes[k].name, "weights": int(_weight(nodes[k]).numel()), "rows": rows, "formats": costs}
+            {
+                "layer": nodes[k].name,
+                "weights": sum(matrix.numel() for matrix in matrices_of(nodes[k])),
+                "rows": rows,
+                "formats": costs,
+            }
         )
     return found
 
 
 def _with(nodes: tuple[Node, ...], k: int, weights: Format, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every value of the float net in which the weights of layer k are on a grid."""
-    real = torch.from_numpy(quantise(nodes[k], weights, None).real())
     changed, made = {nodes[k].output}, dict(known)
-    for node in (replace(nodes[k], weight_OI=real), *nodes[k + 1 :]):
+    for node in (on_grid(nodes[k], weights), *nodes[k + 1 :]):
         if node.output in changed or changed & set(node.inputs):
             changed.add(node.output)
             made[node.output] = node.activate(node.before_activation(*(made[name] for name in node.inputs)))
@@ -69,19 +72,14 @@ def _joined(known: Mapping[str, Tensor], outputs: list[str]) -> np.ndarray:
     return torch.cat([known[name].flatten(1) for name in outputs], 1).double().numpy()
 
 
-def _weight(node: Node) -> Tensor:
-    assert node.weight_OI is not None
-    return node.weight_OI
-
-
 def _bytes(node: Node, weights: Format) -> int:
-    return -(-_weight(node).numel() // weights.digits_per_byte)
+    return sum(-(-matrix.numel() // weights.digits_per_byte) for matrix in matrices_of(node))
 
 
 def _macs(nodes: tuple[Node, ...]) -> int:
     total = 0
     for node in nodes:
-        if node.weight_OI is not None:
-            places = node.window.out[0] * node.window.out[1] if node.window is not None else 1
-            total += node.weight_OI.numel() * places
+        places = 1 if node.window is None else node.window.out[0] * node.window.out[1]
+        times = places if node.cell is None else node.cell.rows
+        total += times * sum(matrix.numel() for matrix in matrices_of(node))
     return max(1, total)

@@ -8,8 +8,9 @@ from textwrap import indent
 
 import numpy as np
 
-from levsha.emit.choose import Kernel, choose_code
+from levsha.emit.choose import Kernel, choose_group
 from levsha.emit.dialect import ALIAS, PORTABLE, Dialect
+from levsha.emit.fuse import Group, fuse, stages_of_groups
 from levsha.emit.header import header_text
 from levsha.emit.memory import plan_memory
 from levsha.emit.names import Names, check_names, check_prefix
@@ -71,9 +72,13 @@ def emit_c(
     names = Names(style.prefix, style.instance, style.private, style.single)
     if not style.private:
         check_names(graph, style.prefix)
-    codes = [choose_code(op, graph, style.kernels) for op in graph.ops]
+    code_of = {group[-1].name: choose_group(group, graph, style.kernels) for group in fuse(graph)}
+    codes = list(code_of.values())
     header = header_text(graph, title, names, plan, meaning or Meaning(), example, bool(tests))
-    stages = [_stage(graph, index, codes, plan.offset, names) for index in range(len(graph.inputs))]
+    stages = [
+        _stage(graph, index, groups, code_of, plan.offset, names)
+        for index, groups in enumerate(stages_of_groups(graph))
+    ]
     parts = [
         "#include <stdint.h>",
         style.dialect.prologue + ALIAS,
@@ -116,13 +121,19 @@ def _functions(codes: Sequence[Code]) -> list[str]:
     return list(found.values())
 
 
-def _stage(graph: Graph, index: int, codes: Sequence[Code], offset: Mapping[str, int], names: Names) -> str:
+def _stage(
+    graph: Graph,
+    index: int,
+    groups: Sequence[Group],
+    code_of: Mapping[str, Code],
+    offset: Mapping[str, int],
+    names: Names,
+) -> str:
     """The function of one stage: every value it touches gets a name, then come the statements of its ops."""
-    stage, code_of = graph.stages[index], {op.name: code for op, code in zip(graph.ops, codes, strict=True)}
-    touched = dict.fromkeys(name for op in stage for name in (*op.inputs, op.name))
-    places = [_place(graph, name, offset, names, stage) for name in touched]
+    touched = dict.fromkeys(name for group in groups for name in (*group[0].inputs, group[-1].name))
+    places = [_place(graph, name, offset, names, graph.stages[index]) for name in touched]
     unused = [] if touched or names.instance else ["(void)state;"]
-    body = "\n".join([*places, *(code_of[op.name].call for op in stage), *unused])
+    body = "\n".join([*places, *(code_of[group[-1].name].call for group in groups), *unused])
     head = f"{names.linkage}void {names.function(f'run_{list(graph.inputs)[index]}')}"
     return f"{head}\n{{\n{indent(body, '    ')}\n}}\n"
 

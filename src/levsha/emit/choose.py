@@ -9,7 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+from levsha.emit.fuse import Group
 from levsha.ir import Code, Graph, Op, Value
+from levsha.ops import Conv
+from levsha.ops.conv_code import WindowCode
+from levsha.ops.fused_code import fused_code
 
 NONZERO = (
     0.44  # share of activations that are not zero, where nothing better is known: what the chat's hidden layers have
@@ -45,6 +49,10 @@ class Kernel(ABC):
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         """Return its C."""
 
+    def window(self, op: Op, out: Value, *x: Value) -> WindowCode | None:
+        """Return the C of one window of a Conv; None where the kernel computes whole ops alone."""
+        return None
+
 
 def choose(op: Op, graph: Graph, kernels: Sequence[Kernel]) -> Kernel | None:
     """Return the kernel with the fewest estimated cycles; None where the portable C is as good as any."""
@@ -59,3 +67,14 @@ def choose_code(op: Op, graph: Graph, kernels: Sequence[Kernel]) -> Code:
     out, x = graph.values[op.name], [graph.values[name] for name in op.inputs]
     kernel = choose(op, graph, kernels)
     return kernel.code(op, out, *x) if kernel else op.code(out, *x)
+
+
+def choose_group(group: Group, graph: Graph, kernels: Sequence[Kernel]) -> Code:
+    """Return the C of ops that are computed together: the first of them, a Conv where there are several, by the kernel that was chosen."""
+    op = group[0]
+    if len(group) == 1:
+        return choose_code(op, graph, kernels)
+    assert isinstance(op, Conv)
+    out, x, kernel = graph.values[op.name], graph.values[op.inputs[0]], choose(op, graph, kernels)
+    window = kernel.window(op, out, x) if kernel else None
+    return fused_code(group, window or op.window(out, x), graph.values)

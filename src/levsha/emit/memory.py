@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from levsha.ir import Graph, Op, Value
+from levsha.emit.fuse import Group, fuse, stages_of_groups
+from levsha.emit.overlap import lead_of
+from levsha.ir import Graph, Value
 
 Span = tuple[int, int]  # first byte, end
 
@@ -19,20 +21,24 @@ class Plan:
 
 
 def plan_memory(graph: Graph) -> Plan:
-    """Place every op's output: a pool for each C type, or all types mixed, whichever takes less.
+    """Place the output of every group of ops: a pool for each C type, or all types mixed, whichever takes less.
 
     Pools come first among equals: sums then start at one address and activations at another in every layer, and a
-    compiler can make constants of them. A value is alive from the op that makes it to the last op that reads it; for
-    good if the caller reads it, or if a later stage does, because that stage may run again.
+    compiler can make constants of them. A value is alive from the group that makes it to the last group that reads it; for
+    good if the caller reads it, or if a later stage does, because that stage may run again. What lies inside a group
+    has no place; a group of several ops may write over what it has read, see `lead_of`.
     """
-    pools = _in_pools(graph)
-    mixed = _placed(graph, lambda _: True, lambda old, new: old.dtype.itemsize >= new.dtype.itemsize)
-    return min((pools, _plan(mixed)), key=lambda plan: plan.size)
+    plans = [_in_pools(graph)]
+    plans.append(_plan(_placed(graph, lambda _: True, lambda old, new: old.dtype.itemsize >= new.dtype.itemsize)))
+    if any(len(group) > 1 for group in fuse(graph)):
+        plans += [_plan(_overlapping(graph, backwards)) for backwards in (False, True)]
+    return min(plans, key=lambda plan: plan.size)
 
 
 def _in_pools(graph: Graph) -> Plan:
     """One pool after the other, the widest type first, so that every element is aligned."""
-    types = {graph.values[op.name].c_type: graph.values[op.name].dtype.itemsize for op in graph.ops}
+    made = [group[-1].name for group in fuse(graph)]
+    types = {graph.values[name].c_type: graph.values[name].dtype.itemsize for name in made}
     offset: dict[str, int] = {}
     start = 0
     for c_type in sorted(types, key=lambda name: (-types[name], name)):
@@ -41,7 +47,7 @@ def _in_pools(graph: Graph) -> Plan:
         )
         offset |= {name: start + low for name, (low, _) in spans.items()}
         start += max(end for _, end in spans.values())
-    return Plan({op.name: offset[op.name] for op in graph.ops}, start)
+    return Plan({name: offset[name] for name in made}, start)
 
 
 def _plan(spans: dict[str, Span]) -> Plan:
@@ -52,23 +58,45 @@ def _placed(
     graph: Graph, belongs: Callable[[Value], bool], may_reuse: Callable[[Value, Value], bool]
 ) -> dict[str, Span]:
     """Place the values that belong, first fit in order of birth; an elementwise op may write over a dying input where may_reuse says so."""
-    order = [op for stage in graph.stages for op in stage]
-    born = {op.name: time for time, op in enumerate(order)}
-    dies = _deaths(graph, order)
+    stages = stages_of_groups(graph)
+    order = [group for stage in stages for group in stage]
+    dies = _deaths(graph, stages)
     placed: dict[str, Span] = {}
-    for op in order:
-        value = graph.values[op.name]
+    for time, group in enumerate(order):
+        name, value = group[-1].name, graph.values[group[-1].name]
         if not belongs(value):
             continue
-        shared = _dying_input(op, dies, born)
+        shared = _dying_input(group, dies, time)
         if shared not in placed or not may_reuse(graph.values[shared], value):
             shared = None
-        alive = [span for name, span in placed.items() if name != shared and dies[name] >= born[op.name]]
+        alive = [span for other, span in placed.items() if other != shared and dies[other] >= time]
         unit = value.dtype.itemsize
         start, size = placed[shared][0] if shared else 0, value.size * unit
         if not shared or any(low < start + size and start < end for low, end in alive):
             start = _first_fit(alive + ([placed[shared]] if shared else []), size, unit)
-        placed[op.name] = (start, start + size)
+        placed[name] = (start, start + size)
+    return placed
+
+
+def _overlapping(graph: Graph, backwards: bool) -> dict[str, Span]:
+    """Place all values, first fit in order of birth or backwards; an output may lie over the input of its group, as far ahead as it must."""
+    stages = stages_of_groups(graph)
+    order, dies = [group for stage in stages for group in stage], _deaths(graph, stages)
+    born = {group[-1].name: time for time, group in enumerate(order)}
+    leads = {group[-1].name: (group[0].inputs[0], lead_of(group, graph.values)) for group in order}
+    placed: dict[str, Span] = {}
+    for name in reversed(born) if backwards else born:
+        unit, size = graph.values[name].dtype.itemsize, graph.values[name].size * graph.values[name].dtype.itemsize
+        blocked: list[Span] = []
+        for other, (low, end) in placed.items():
+            older, newer = (other, name) if born[other] < born[name] else (name, other)
+            source, lead = leads[newer]
+            if dies[older] == born[newer] and source == older and lead is not None:
+                blocked.append((low - lead + size, end) if newer == name else (low, low + lead))
+            elif dies[older] >= born[newer]:
+                blocked.append((low, end))
+        start = _first_fit(blocked, size, unit)
+        placed[name] = (start, start + size)
     return placed
 
 
@@ -81,17 +109,20 @@ def _first_fit(alive: list[Span], size: int, unit: int) -> int:
     return start
 
 
-def _deaths(graph: Graph, order: list[Op]) -> dict[str, int]:
-    stage_of = {op.name: index for index, stage in enumerate(graph.stages) for op in stage}
-    dies = {op.name: time for time, op in enumerate(order)}
-    for time, op in enumerate(order):
-        for name in op.inputs:
+def _deaths(graph: Graph, stages: Sequence[Sequence[Group]]) -> dict[str, int]:
+    """When the last group that reads a value is computed; never for what the caller reads, or a later stage."""
+    stage_of = {group[-1].name: index for index, stage in enumerate(stages) for group in stage}
+    order = [group for stage in stages for group in stage]
+    dies = {group[-1].name: time for time, group in enumerate(order)}
+    for time, group in enumerate(order):
+        for name in group[0].inputs:
             if name in dies:
-                dies[name] = len(order) if stage_of[op.name] > stage_of[name] else max(dies[name], time)
+                later = stage_of[group[-1].name] > stage_of[name]
+                dies[name] = len(order) if later else max(dies[name], time)
     return dies | dict.fromkeys((name for name in graph.outputs if name in dies), len(order))
 
 
-def _dying_input(op: Op, dies: dict[str, int], born: dict[str, int]) -> str | None:
+def _dying_input(group: Group, dies: dict[str, int], time: int) -> str | None:
     """The first input of an elementwise op, if this op is the last to read it."""
-    first = op.inputs[0]
-    return first if op.elementwise and first in dies and dies[first] == born[op.name] else None
+    first = group[0].inputs[0]
+    return first if len(group) == 1 and group[0].elementwise and dies.get(first) == time else None

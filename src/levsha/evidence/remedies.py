@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from levsha.emit.fuse import fuse
 from levsha.emit.memory import plan_memory
 from levsha.formats import FORMATS
 from levsha.ir import Graph, constant_bytes
@@ -58,14 +59,12 @@ def _flash(graph: Graph, used: int, flash: int) -> str:
 
 def _ram(graph: Graph, static: int, ram: int) -> str:
     """RAM is the input and the largest pair of values that are alive together."""
-    peak = max(
-        graph.ops,
-        key=lambda op: sum(graph.values[n].size * graph.values[n].dtype.itemsize for n in (op.name, *op.inputs)),
-    )
-    around = sum(graph.values[n].size * graph.values[n].dtype.itemsize for n in (peak.name, *peak.inputs))
+    bytes_of = {name: value.size * value.dtype.itemsize for name, value in graph.values.items()}
+    around_of = {group[-1].name: sum(bytes_of[n] for n in (group[-1].name, *group[0].inputs)) for group in fuse(graph)}
+    peak, around = max(around_of.items(), key=lambda item: item[1])
     half = static - around + around // 2
     return (
-        f"SRAM: {static} B of {ram} B are taken before the stack; most at {peak.name} ({around} B of what it reads and makes). Ways: half "
+        f"SRAM: {static} B of {ram} B are taken before the stack; most at {peak} ({around} B of what it reads and makes). Ways: half "
         f"the channels there, about {half} B; a stride of 2, or pooling, one layer earlier, about {static - around + around // 4} B; a "
         f"smaller input (it takes {_inputs(graph)} B)."
     )

@@ -11,9 +11,11 @@ from torch import Tensor
 from levsha.errors import LevshaError
 from levsha.ir import Graph, Op, Value
 from levsha.lower.calibrate import Options, Pins, Scale, calibrate
+from levsha.lower.choose_steps import choose_scales
+from levsha.lower.means import mean_shifts
 from levsha.lower.node import SAME, Clip, Node, run_float
 from levsha.lower.rules import FINISHES, RULES, Context, Layer, same, several
-from levsha.lower.weights import Known, Weights, highest, keep_means, quantise_all
+from levsha.lower.weights import Known, Weights, highest, quantise_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,24 +72,29 @@ def lower(
     LevshaError names a layer that 32 bits cannot hold.
     """
     options, pins = options or Options(), pins or Pins()
-    assert {*pins.steps, *pins.zeros, *pins.ranges} <= {node.output for node in nodes}, "a pin is of a value"
+    assert {*pins.steps, *pins.zeros, *pins.ranges, *pins.scales} <= {node.output for node in nodes}, (
+        "a pin is of a value"
+    )
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
-    scales = calibrate(nodes, x, run_float(nodes, x), options, pins)
-    weights = quantise_all(nodes, _known(nodes, sources, scales), options, pins)
-    if options.keep_means:
-        weights = keep_means(nodes, weights, x, _known(nodes, sources, scales), options, pins)
-    known = _known(nodes, sources, scales)
+    traces = run_float(nodes, x)
+    scales = calibrate(nodes, x, traces, options, pins)
+    if options.measured:
+        known = known_of(nodes, sources, scales)
+        scales = choose_scales(nodes, known, x, traces, scales, options, pins)
+    weights = quantise_all(nodes, known_of(nodes, sources, scales), options, pins)
+    known = known_of(nodes, sources, scales)
     for node in nodes:
         if node.output in scales:
             scales[node.output] = _lowered_top(node, scales[node.output], nodes, weights, known, options)
-    known = _known(nodes, sources, scales)
-    context = Context(options, scales, weights, known)
+    known = known_of(nodes, sources, scales)
+    shifts = mean_shifts(nodes, known, x, traces, weights, scales, pins) if options.measured else {}
+    context = Context(options, scales, weights, known, shifts)
     layers = tuple(_layer(node, context) for node in nodes)
     return Lowered(_graph(layers, sources, then, outputs), layers, sources, known)
 
 
-def _known(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:
-    """What is known of every value: of sources, of what has a scale of its own, and of what has that of its input."""
+def known_of(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:
+    """Return what is known of every value: of sources, of what has a scale of its own, and of what has that of its input."""
     known = {name: Known(source.value, source.step, source.zero, name) for name, source in sources.items()}
     for node in nodes:
         if node.kind in SAME:

@@ -15,6 +15,7 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
+from levsha.lower.reads import never_negative_of, requantised
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
@@ -35,8 +36,8 @@ class Options:
 
     format: of the weights; formats: of single layers by name. top: largest integer behind a clip from 0. sum_bits: 16 or 32,
     the widest sum a layer may need. percentile: of a value's elements; what lies beyond is clipped, the steps of all the rest
-    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides. keep_means: put what
-    rounding the weights changes in the mean of a channel into its bias.
+    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides. measured: that is only
+    a first guess, and the steps are chosen by what they cost at the outputs; offsets make up for what rounded weights do to the mean.
     """
 
     format: Format = FORMATS["int8"]
@@ -44,7 +45,7 @@ class Options:
     top: int = 255
     sum_bits: int = 32
     percentile: float | None = None
-    keep_means: bool = False
+    measured: bool = False
 
     def format_of(self, layer: str) -> Format:
         """Return the format of a layer's weights."""
@@ -55,14 +56,16 @@ class Options:
 class Pins:
     """What a recipe knows and calibration need not find out.
 
-    steps, zeros, ranges (lo, hi): of values by name. weights: integers (O, I) and scale (O,) of layers by name, for weights
-    that are on their grid already.
+    steps, zeros, ranges (lo, hi): of values by name; scales: all of that, and the table, at once. weights: integers (O, I) and scale (O,)
+    of layers by name, for weights that are on their grid already; columns: what their inputs' steps were worth in it (see Weights).
     """
 
     steps: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     zeros: Mapping[str, float | np.ndarray] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    scales: Mapping[str, Scale] = field(default_factory=dict)
     weights: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +117,9 @@ def mean_square_steps(x_NO: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarra
     [18.0]
     """
     above_NO = x_NO - x_NO.min(0)
-    step_O = np.array([_mean_square_step(above_N, float(above_N.max()), top) for above_N in above_NO.T])
+    step_O = np.array(
+        [_mean_square_step(above_N, float(above_N.max()), top) for above_N in np.ascontiguousarray(above_NO.T)]
+    )
     moving_O = step_O > 0
     return np.where(moving_O, step_O, step_O[moving_O].min(initial=1.0)), x_NO.min(0)
 
@@ -124,7 +129,14 @@ def _mean_square_step(above_N: np.ndarray, largest: float, top: int) -> float:
     if largest == 0:
         return 0.0
     steps = largest / top * CANDIDATES[::-1]
-    errors = [((np.rint(above_N / step).clip(0, top) * step - above_N) ** 2).mean() for step in steps]
+    room_N, errors = np.empty_like(above_N), []
+    for step in steps:
+        np.divide(above_N, step, out=room_N)
+        np.rint(room_N, out=room_N)
+        np.clip(room_N, 0, top, out=room_N)
+        room_N *= step
+        room_N -= above_N
+        errors.append(np.square(room_N, out=room_N).mean())
     return float(steps[int(np.argmin(errors))])
 
 
@@ -135,7 +147,7 @@ def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins,
     """
     zero, pinned = pins.zeros.get(node.output, 0.0), pins.steps.get(node.output)
     if isinstance(node.activation, Function):
-        return _table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE, last)
+        return table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE, last)
     h = trace.h.double().numpy()
     if node.kind == "affine" and node.activation is None and pinned is None and not last:
         rows_NC = h if h.ndim == 2 else h.reshape(-1, h.shape[-1])[:: -(-h.size // LOOKED_AT)]
@@ -144,7 +156,7 @@ def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins,
         node.activation if isinstance(node.activation, Clip) else Clip(0.0 if never_negative else -math.inf, math.inf)
     )
     step = _step_of(clip, h, last, options) if pinned is None else pinned
-    lo, hi = pins.ranges.get(node.output, _range_of(clip, step, last, options))
+    lo, hi = pins.ranges.get(node.output, range_of(clip, step, last, options))
     return Scale(step, zero, lo, hi)
 
 
@@ -157,15 +169,16 @@ def _step_of(clip: Clip, h: np.ndarray, last: bool, options: Options) -> float:
     return percentile_step(np.abs(h), options.percentile, top)
 
 
-def _range_of(clip: Clip, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:
-    """The integers that are needed, within those that there are."""
+def range_of(clip: Clip, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:
+    """Return the integers that are needed, within those that there are."""
     most = INT16_MAX if last else options.top if clip.lo == 0 else SIGNED_TOP
     least = np.min(step)
     lo, hi = (int(np.rint(np.clip(end / least, -most, most))) for end in (clip.lo, clip.hi))
     return lo, max(hi, lo + 1)
 
 
-def _table_scale(activation: Function, z: np.ndarray, percentile: float, last: bool) -> Scale:
+def table_scale(activation: Function, z: np.ndarray, percentile: float, last: bool) -> Scale:
+    """Return the scale of what a table makes of z; the table reaches over all but a share of z on both sides."""
     low, high = np.percentile(z, (100 - percentile, percentile)).tolist()
     width = max(SMALLEST_STEP, high - low) / (TABLE - 1)
     with torch.inference_mode():
@@ -207,7 +220,7 @@ def calibrate(
 
     x: what it did it to; traces: of `run_float`. Nodes that make no integers of their own have none.
     """
-    read, never_negative = _requantised(nodes), _never_negative(nodes)
+    read, never_negative = requantised(nodes), never_negative_of(nodes)
     for node in nodes:
         if not len(traces[node.output].z) or not bool(traces[node.output].z.isfinite().all()):
             raise LevshaError(
@@ -216,36 +229,11 @@ def calibrate(
     known, scales = {**x, **{name: trace.h for name, trace in traces.items()}}, {}
     for node in nodes:
         last = node.output not in read
-        if node.cell is not None:
+        if node.output in pins.scales:
+            scales[node.output] = pins.scales[node.output]
+        elif node.cell is not None:
             scales[node.output] = recurrent_scale(node.cell, known[node.inputs[0]], last)
         elif node.kind not in SAME:
             trace = traces[node.output]
             scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative)
     return scales
-
-
-def _requantised(nodes: Sequence[Node]) -> set[str]:
-    """The values of which other integers are made; what only moves to an output stays as fine as it is."""
-    found: set[str] = set()
-    for node in reversed(nodes):
-        if node.kind not in (*SAME, "concat") or node.output in found:
-            found |= set(node.inputs)
-    return found
-
-
-def _never_negative(nodes: Sequence[Node]) -> set[str]:
-    """The values that are sums, means and products of what a clip keeps from being negative."""
-    found: set[str] = set()
-    for node in nodes:
-        inherits = node.kind in ("sum", "add", "multiply", "concat", *SAME) and all(
-            name in found for name in node.inputs
-        )
-        kept = (
-            inherits
-            and node.activation is None
-            and np.min(node.factor_O) >= 0 <= np.min(node.offset_O)
-            and min(node.factors, default=0) >= 0
-        )
-        if kept or (isinstance(node.activation, Clip) and node.activation.lo >= 0):
-            found.add(node.output)
-    return found

@@ -76,7 +76,8 @@ class Node:
     several reads them one behind the other. output: name of the value it makes. factor_O, offset_O: float64, what batch
     normalisation, bias and standardisation fold into: one number, one a channel, or one an element. weight_OI: float; of a
     convolution (O, kernel rows * columns * channels of a group), of an embedding the table. index: of a gather, into the flat input, -1 for
-    `fill`. factors: of an addition's inputs. cell: of a recurrent layer. shape: of the output. place: where it stands in the user's source, "" where that is not known.
+    `fill`. factors: of an addition's inputs. cell: of a recurrent layer. epsilon: of a layer
+    normalisation, over the last axis. shape: of the output. place: where it stands in the user's source, "" where that is not known.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Node:
     fill: float = 0.0
     factors: tuple[float, ...] = ()
     cell: Cell | None = None
+    epsilon: float = 0.0
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -182,6 +184,10 @@ def _recurrent(node: Node, x: Tensor) -> Tensor:
     return node.cell.run(x)
 
 
+def _layer_norm(node: Node, x: Tensor) -> Tensor:
+    return F.layer_norm(x.reshape(len(x), *node.shape), node.shape[-1:], eps=node.epsilon)
+
+
 MEANINGS: dict[str, Callable[..., Tensor]] = {
     "linear": _linear,
     "conv": _conv,
@@ -195,6 +201,7 @@ MEANINGS: dict[str, Callable[..., Tensor]] = {
     "concat": _concat,
     "embed": _embed,
     "recurrent": _recurrent,
+    "layer_norm": _layer_norm,
 }  # sums, by kind of node
 SAME = ("max", "gather", "alias")  # kinds that make no new integers: they have the steps of what they read
 

@@ -12,38 +12,23 @@ from torch import Tensor
 from levsha.formats import Format
 from levsha.ir import Value
 from levsha.lower.calibrate import Options, Pins
-from levsha.lower.node import Node, read_inputs
+from levsha.lower.node import Node
 
 SMALLEST_SCALE = 1e-8
-MEAN_ROWS = 500  # that the means are taken of, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Integers (O, I); weight[o, i] * column[i] is about scale[o] * integer[o, i], where each column stands for its input's step.
-
-    shift_O: what goes into the offset, so that the mean of what is before the activation stays as it was; None: not looked at.
-    """
+    """Integers (O, I); weight[o, i] * column[i] is about scale[o] * integer[o, i], where each column stands for its input's step."""
 
     integers_OI: np.ndarray
     scale_O: np.ndarray
     column_I: np.ndarray | None = None
-    shift_O: np.ndarray | None = None
 
     def real(self) -> np.ndarray:
         """Return the weights that the integers stand for."""
         real_OI = self.integers_OI * self.scale_O[:, None]
         return real_OI if self.column_I is None else real_OI / self.column_I
-
-    def of_zeros(self, node: Node) -> np.ndarray:
-        """Return the weights (O, I) that inputs' zeros are multiplied with: the grid's where a shift makes up for what they change."""
-        assert node.weight_OI is not None
-        return node.weight_OI.detach().double().numpy() if self.shift_O is None else self.real()
-
-    @property
-    def shift(self) -> np.ndarray | float:
-        """The shift, 0 where there is none."""
-        return 0.0 if self.shift_O is None else self.shift_O
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +42,6 @@ class Known:
     step: float | np.ndarray = 1.0
     zero: float | np.ndarray = 0.0
     name: str = ""
-
-    def round(self, h: Tensor) -> Tensor:
-        """Return the real numbers (N, *shape) that the integers nearest to h stand for."""
-        step, zero = (torch.as_tensor(part, dtype=h.dtype) for part in (self.step, self.zero))
-        lo, hi = (
-            torch.from_numpy(np.ascontiguousarray(end)).to(h.dtype) for end in (self.value.lows, self.value.highs)
-        )
-        return ((h - zero) / step).round().clamp(lo, hi) * step + zero
 
     def spread(self, what: float | np.ndarray) -> np.ndarray:
         """Return a step or zero for each element, in the value's shape."""
@@ -122,46 +99,30 @@ def quantise_matrix(weight_OI: Tensor, weights: Format, column_I: np.ndarray | N
     return Weights(integers_OI, scale_O1[:, 0].double().numpy(), column_I)
 
 
+def matrices_of(node: Node) -> list[Tensor]:
+    """Return the float weights that a format is chosen for: none of an embedding, two of a recurrent layer."""
+    if node.cell is not None:
+        return [node.cell.weight_ih_GI, node.cell.weight_hh_GH]
+    return [node.weight_OI] if node.weight_OI is not None and node.kind in ("linear", "conv") else []
+
+
+def on_grid(node: Node, weights: Format) -> Node:
+    """Return a node with those weights on the grid of a format."""
+    made = [torch.from_numpy(quantise_matrix(matrix, weights, None).real()) for matrix in matrices_of(node)]
+    if node.cell is None:
+        return replace(node, weight_OI=made[0])
+    return replace(node, cell=replace(node.cell, weight_ih_GI=made[0], weight_hh_GH=made[1]))
+
+
 def quantise_all(nodes: Sequence[Node], known: Mapping[str, Known], options: Options, pins: Pins) -> dict[str, Weights]:
     """Return every linear layer's weights by the layer's name; those that are pinned as they are."""
     made = {}
     for node in nodes:
         if node.name in pins.weights:
-            made[node.name] = Weights(*pins.weights[node.name])
+            made[node.name] = Weights(*pins.weights[node.name], pins.columns.get(node.name))
         elif node.weight_OI is not None and node.kind in ("linear", "conv"):
             made[node.name] = quantise(node, options.format_of(node.name), columns_of(node, known)[1])
     return made
-
-
-@torch.inference_mode()
-def keep_means(
-    nodes: Sequence[Node], weights: Mapping[str, Weights], x: Mapping[str, Tensor], known: Mapping[str, Known], options: Options,
-    pins: Pins,
-) -> dict[str, Weights]:  # fmt: skip
-    """Return the weights with shifts: what rounding changes in each channel's mean over real inputs x (N, *shape) is put back.
-
-    Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias Correction, section 4.2, with real data. Pinned weights
-    were trained on their grid, and stay as they are; so do binary ones, which change too much for a mean to say anything.
-    """
-    real, made = {name: rows[:: -(-len(rows) // MEAN_ROWS)] for name, rows in x.items()}, dict(weights)
-    on_grid = {
-        name: known[name].round(rows) for name, rows in real.items()
-    }  # what the integers before a layer stand for
-    for node in nodes:
-        z, z_grid = (
-            n.before_activation(*read_inputs(n, k)) for n, k in ((node, real), (_on_grid(node, weights), on_grid))
-        )
-        fine = node.name in weights and len(options.format_of(node.name).grid) > 2
-        if fine and node.name not in pins.weights:
-            shift_O = (z - z_grid).double().reshape(-1, z.shape[-1]).mean(0)
-            made[node.name] = replace(weights[node.name], shift_O=shift_O.numpy())
-            z_grid = z_grid + shift_O.to(z_grid.dtype)
-        real[node.output], on_grid[node.output] = node.activate(z), known[node.output].round(node.activate(z_grid))
-    return made
-
-
-def _on_grid(node: Node, weights: Mapping[str, Weights]) -> Node:
-    return replace(node, weight_OI=torch.from_numpy(weights[node.name].real())) if node.name in weights else node
 
 
 def reach(integers_OI: np.ndarray) -> int:

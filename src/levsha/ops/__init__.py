@@ -8,6 +8,7 @@ from levsha.ops.conv import Conv
 from levsha.ops.dense import Dense
 from levsha.ops.embed import Embed
 from levsha.ops.gather import Gather
+from levsha.ops.layer_norm import LayerNorm
 from levsha.ops.lookup import Lookup
 from levsha.ops.max_pool import MaxPool
 from levsha.ops.multiply import Multiply
@@ -29,6 +30,7 @@ _ALL: tuple[type[Op], ...] = (
     Lookup,
     MaxPool,
     SumPool,
+    LayerNorm,
     Concat,
     Gather,
     Embed,
@@ -45,6 +47,7 @@ __all__ = [
     "Dense",
     "Embed",
     "Gather",
+    "LayerNorm",
     "Lookup",
     "MaxPool",
     "Multiply",

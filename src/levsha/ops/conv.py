@@ -13,9 +13,9 @@ from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.ir import C_TYPES, Code, Graph, Value
-from levsha.ops.conv_code import conv_code, is_contiguous
+from levsha.ops.conv_code import WindowCode, conv_window, is_contiguous, map_code
 from levsha.ops.dense import check_grid, check_sums
-from levsha.ops.depthwise_code import depthwise_code
+from levsha.ops.depthwise_code import depthwise_window
 from levsha.ops.window import Windowed
 from levsha.ops.window_onnx import conv_onnx
 
@@ -148,7 +148,11 @@ class Conv(Windowed):
         return 0 if is_contiguous(self) else self.weight_OI.shape[1] * x.dtype.itemsize
 
     def code(self, out: Value, *x: Value) -> Code:
-        return depthwise_code(self, out, x[0]) if self.is_depthwise else conv_code(self, out, x[0])
+        return map_code(self, out, self.window(out, x[0]))
+
+    def window(self, out: Value, x: Value) -> WindowCode:
+        """Return the portable C of one window, for `code` and for what is computed window by window with others."""
+        return depthwise_window(self, out, x) if self.is_depthwise else conv_window(self, out, x)
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         return conv_onnx(self, builder, x[0])

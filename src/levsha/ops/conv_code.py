@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from levsha.ops.conv import Conv
 
 
+class WindowCode(NamedTuple):
+    """The C of the sums of one window.
+
+    declared: what stands before the loops over windows. body: the statements that put the sums of the window (oy, ox) at y, and leave y
+    behind them. counter: the type that counts rows, columns and elements.
+    """
+
+    declared: list[str]
+    body: str
+    counter: str
+    constants: dict[str, Constant]
+    functions: dict[str, str]
+
+
 class Part(NamedTuple):
     """An array of weights: groups first .. first + groups - 1, and of each the outputs start .. start + outputs - 1."""
 
@@ -33,26 +47,34 @@ def is_contiguous(op: Conv) -> bool:
     return not any(op.pads) and row and image
 
 
-def conv_code(op: Conv, out: Value, x: Value) -> Code:
-    """Return the portable C of a convolution that is not depthwise."""
+def map_code(op: Conv, out: Value, window: WindowCode) -> Code:
+    """Return the C that puts the sums of every window where the output lies."""
+    text = "\n".join(
+        [f"{out.c_place} *y = {c_name(op.name)};", *window.declared, op.c_windows(window.counter, window.body)]
+    )
+    return Code(f"{{\n{indent(text, '    ')}\n}}", window.constants, window.functions)
+
+
+def conv_window(op: Conv, out: Value, x: Value) -> WindowCode:
+    """Return the portable C of a window of a convolution that is not depthwise."""
     kernel, functions = c_functions(op.format, x, out, max(op.weight_OI.shape))
     groups = op.weight_OI.reshape(op.groups, op.group_shape[0], -1)
-    return windows_code(
+    return window_code(
         op, out, x, kernel, functions, op.format.block, [pack_blocks(part, op.format) for part in groups]
     )
 
 
-def windows_code(
+def window_code(
     op: Conv, out: Value, x: Value, kernel: str, functions: dict[str, str], block: int, packed: list[np.ndarray]
-) -> Code:
-    """Return the C that calls a kernel(weights, x, inputs, y, outputs) for every window and group.
+) -> WindowCode:
+    """Return the C that calls a kernel(weights, x, inputs, y, outputs) for every group of a window.
 
     block: outputs that lie together in the weights. packed: the weight bytes of each group.
     """
     counter, inputs = op.c_counter(x, out), op.weight_OI.shape[1]
     parts = _parts(op, block, packed)
     constants = {part.name: Constant("uint8_t", part.packed) for part in parts}
-    declared, source = [f"{out.c_place} *y = {c_name(op.name)};"], c_name(op.inputs[0])
+    declared, source = [], c_name(op.inputs[0])
     if is_contiguous(op):
         at = f"(oy * {op.strides[0] * op.shape[1]} + ox * {op.strides[1]}) * {op.shape[2]}"
         window = f"const {x.c_place} *const window = {source} + {at}@;"
@@ -65,8 +87,7 @@ def windows_code(
         constants |= pad
         window = f"${name}({source}@, {corner}, window{''.join(f', ${name}@' for name in pad)});"
     body = "\n".join(_calls(op, part, counter, window, f"${kernel}(%s, window, {inputs}, y, %d);") for part in parts)
-    text = "\n".join([*declared, op.c_windows(counter, body)])
-    return Code(f"{{\n{indent(text, '    ')}\n}}", constants, functions)
+    return WindowCode(declared, body, counter, constants, functions)
 
 
 def padding(op: Conv, x: Value) -> dict[str, Constant]:

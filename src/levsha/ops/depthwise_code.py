@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from levsha.formats import Format
-from levsha.ir import Code, Constant, Value, c_index, c_name
-from levsha.ops.conv_code import c_read, padding
+from levsha.ir import Constant, Value, c_index, c_name
+from levsha.ops.conv_code import WindowCode, c_read, padding
 from levsha.ops.dense import ARRAY_BYTES
 
 if TYPE_CHECKING:
     from levsha.ops.conv import Conv
 
 
-def depthwise_code(op: Conv, out: Value, x: Value) -> Code:
-    """Return the portable C of a depthwise convolution; its sums wrap in the output's type, where the result is proven to fit."""
+def depthwise_window(op: Conv, out: Value, x: Value) -> WindowCode:
+    """Return the portable C of a window of a depthwise convolution; its sums wrap in the output's type, where the result is proven to fit."""
     counter, outputs, times = op.c_counter(x, out), len(op.weight_OI), op.group_shape[0]
     kernel = f"depthwise_{op.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}_{times}"
-    declared = [f"{out.c_place} *y = {c_name(op.name)};", f"const {x.c_place} *const x = {c_name(op.inputs[0])};"]
+    declared = [f"const {x.c_place} *const x = {c_name(op.inputs[0])};"]
     constants: dict[str, Constant] = {}
     body = [f"for ({counter} o = 0; o < {outputs}; ++o) y[o] = 0;"]
     for name, start, packed_KB in _parts(op):
@@ -37,9 +37,8 @@ def depthwise_code(op: Conv, out: Value, x: Value) -> Code:
         fill = c_read(x.c_type, f"${op.name}_pad + c") if padding(op, x) else str(int(op.pad_C[0]))
         declared.append(f"{x.c_place} pad[{op.shape[2]}];   /* {op.stack_bytes(x)} bytes of stack */")
         declared.append(f"for ({counter} c = 0; c < {op.shape[2]}; ++c) pad[c] = {fill};")
-    text = "\n".join([*declared, op.c_windows(counter, "\n".join([*body, f"y += {outputs};"]))])
     functions = {kernel: _c_tap(kernel, op.format, x, out, times)}
-    return Code(f"{{\n{indent(text, '    ')}\n}}", constants, functions)
+    return WindowCode(declared, "\n".join([*body, f"y += {outputs};"]), counter, constants, functions)
 
 
 def _parts(op: Conv) -> list[tuple[str, int, np.ndarray]]:

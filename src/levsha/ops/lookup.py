@@ -19,6 +19,11 @@ class Lookup(Op):
 
     table: np.ndarray
 
+    @property
+    def rises(self) -> bool:
+        """Whether no entry is smaller than the one before it."""
+        return bool((np.diff(self.table.astype(np.int64)) >= 0).all())
+
     def infer(self, *x: Value) -> Value:
         (x_,) = x
         if x_.lo < 0 or x_.hi >= len(self.table):

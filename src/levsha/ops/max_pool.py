@@ -33,10 +33,8 @@ class MaxPool(Windowed):
         return reduce(np.maximum, self.taps(x[0], np.iinfo(np.int64).min))
 
     def code(self, out: Value, *x: Value) -> Code:
-        lowest = C_TYPES[out.c_type][0]
-        # less one: the smallest literal of a type is of a wider one in C
-        start = f"({out.c_type})({lowest + 1} - 1)" if lowest else "0"
-        return pool_code(self, out, x[0], "The largest element", start, f"if (v[c] > y[c]) y[c] = ({out.c_type})v[c];")
+        step = f"if (v[c] > y[c]) y[c] = ({out.c_type})v[c];"
+        return pool_code(self, out, x[0], "The largest element", c_lowest(out.c_type), step)
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         return max_onnx(self, builder)
@@ -44,3 +42,14 @@ class MaxPool(Windowed):
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
         yield from pool_examples(cls)
+
+
+def c_lowest(c_type: str) -> str:
+    """Return the C of the smallest number of a type.
+
+    >>> c_lowest("uint8_t"), c_lowest("int8_t")
+    ('0', '(int8_t)(-127 - 1)')
+    """
+    lowest = C_TYPES[c_type][0]
+    # less one: the smallest literal of a type is of a wider one in C
+    return f"({c_type})({lowest + 1} - 1)" if lowest else "0"

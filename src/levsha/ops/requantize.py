@@ -51,6 +51,15 @@ class Requantize(Op):
     def _widths(self) -> np.ndarray:
         return np.zeros(1, np.int64) if self.extra_O is None else self.extra_O.astype(np.int64)
 
+    @property
+    def rises(self) -> bool:
+        """Whether no output falls as its input rises."""
+        return bool(self.multiplier_O.min() >= 0)
+
+    def fits(self, channels: int) -> bool:
+        """Say whether every pixel of so many channels has the same parameters."""
+        return all(array.size in (1, channels) for array in self._tables.values())
+
     def infer(self, *x: Value) -> Value:
         """Prove that the product and both sums fit 32 bits for every channel."""
         (x_,) = x

@@ -1,7 +1,7 @@
 """How each kind of node becomes integer ops, one a file; these lists are the only places that name them all."""
 
 from levsha.lower.node import Clip, Function
-from levsha.lower.rules import affine, clip, conv, embed, linear, recurrent, same, several, sum, table
+from levsha.lower.rules import affine, clip, conv, embed, layer_norm, linear, recurrent, same, several, sum, table
 from levsha.lower.rules.base import Context, Finish, Layer, Rule
 
 FINISHES: dict[type, Finish] = {Clip: clip.finish, type(None): clip.finish, Function: table.finish}  # by activation
@@ -18,6 +18,7 @@ RULES: dict[str, Rule] = {
     "concat": several.lower_concat,
     "embed": embed.lower,
     "recurrent": recurrent.lower,
+    "layer_norm": layer_norm.lower,
 }  # by kind of node
 
 __all__ = ["FINISHES", "RULES", "Context", "Finish", "Layer", "Rule"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,12 +16,14 @@ from levsha.lower.weights import Known, Weights
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """All that is settled before the first rule is asked: the scale of every value and the integers of every weight."""
+    """All that is settled before the first rule is asked: the scale of every value and the integers of every weight; shifts: what makes up
+    for the rounding of a layer's weights, (O,) in real units, by the layer's name."""
 
     options: Options
     scales: Mapping[str, Scale]
     weights: Mapping[str, Weights]
     known: Mapping[str, Known]
+    shifts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 from levsha.ir import Value
 from levsha.lower.node import Node
 from levsha.lower.rules.base import Context, Sums
-from levsha.lower.weights import Known, Weights, columns_of, taps_of
+from levsha.lower.weights import Known, columns_of, taps_of
 from levsha.ops import Conv
 
 
@@ -27,7 +27,7 @@ def lower(node: Node, context: Context) -> Sums:
     reach_O = np.maximum(np.maximum(ends.max(0), 0).sum(1), -np.minimum(ends.min(0), 0).sum(1))
     step_in = columns_of(node, context.known)[0]
     factor_O = node.factor_O * weights.scale_O * step_in
-    offset_O = node.offset_O + weights.shift + node.factor_O * _from_zero(node, known, weights)
+    offset_O = node.offset_O + node.factor_O * _from_zero(node, known) + context.shifts.get(node.name, 0.0)
     return Sums((op,), node.name, factor_O, offset_O, max(-out.lo, out.hi), reach_O, weights, step_in)
 
 
@@ -40,8 +40,9 @@ def _pad(node: Node, known: Known) -> np.ndarray | None:
     return np.broadcast_to(nearest_C, (node.window.shape[2],)).astype(np.int64)
 
 
-def _from_zero(node: Node, known: Known, weights: Weights) -> np.ndarray | float:
+def _from_zero(node: Node, known: Known) -> np.ndarray | float:
     """What a convolution makes of its input's zero, the padding's too."""
     if not np.any(known.zero):
         return 0.0
-    return (weights.of_zeros(node) * taps_of(node, np.asarray(known.zero))).sum(1)
+    assert node.weight_OI is not None
+    return (node.weight_OI.detach().double().numpy() * taps_of(node, np.asarray(known.zero))).sum(1)

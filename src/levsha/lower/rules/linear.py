@@ -36,7 +36,8 @@ def lower(node: Node, context: Context) -> Sums:
     proven = max(-sum(int(lo.min()) for lo, _ in ends), sum(int(hi.max()) for _, hi in ends))
     step_in = columns_of(node, known)[0]
     factor_O = node.factor_O * weights.scale_O * step_in
-    reach_O, offset_O = np.maximum(-lo_O, hi_O), node.offset_O + weights.shift + _from_zeros(node, context)
+    reach_O = np.maximum(-lo_O, hi_O)
+    offset_O = node.offset_O + _from_zeros(node, context) + context.shifts.get(node.name, 0.0)
     return Sums(tuple(ops), total, factor_O, offset_O, proven, reach_O, weights, step_in)
 
 
@@ -56,5 +57,6 @@ def _from_zeros(node: Node, context: Context) -> np.ndarray | float:
     known = [context.known[name] for name in node.inputs]
     if not any(np.any(k.zero) for k in known):
         return 0.0
+    assert node.weight_OI is not None
     zero_I = np.concatenate([k.spread(k.zero).ravel() for k in known])
-    return node.factor_O * (context.weights[node.name].of_zeros(node) @ zero_I)
+    return node.factor_O * (node.weight_OI.detach().double().numpy() @ zero_I)

@@ -6,10 +6,11 @@ import hashlib
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from levsha.conversion.rows import split_rows
+from levsha.conversion.rows import measured_rows, split_rows
 from levsha.data.images import IMAGES, load_images
 from levsha.data.samples import Samples, read_samples
 from levsha.errors import LevshaError
@@ -18,6 +19,14 @@ from levsha.recipes.convert.settings import Convert
 
 KEPT = "data.npz"
 KEPT_ROWS = 2000  # of those that measure: enough to draw vectors from, and to measure again
+
+
+class Parts(NamedTuple):
+    """Rows that calibrate, rows that measure, rows that are learned from."""
+
+    calibration: Samples
+    test: Samples
+    learned: Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +42,17 @@ class Bench:
         """SHA-256 of all of it."""
         return hashlib.sha256((self.samples.digest + (self.test.digest if self.test else "")).encode()).hexdigest()
 
-    def parts(self, settings: Convert, seed: int) -> tuple[Samples, Samples]:
-        """Return the rows that calibrate and those that measure."""
-        chosen, rest = split_rows(len(self.samples.x), settings.calibration_rows, seed, self.test is not None)
-        return self.samples.rows(chosen), self.test if self.test is not None else self.samples.rows(rest)
+    def parts(self, settings: Convert, seed: int) -> Parts:
+        """Return the rows that calibrate, those that measure, and those that fine-tuning learns from."""
+        x, given = self.samples.x, self.test is not None
+        if settings.fine_tune:
+            learned, rest = measured_rows(len(x), seed, given)
+            chosen = learned[: settings.calibration_rows]
+        else:
+            chosen, rest = split_rows(len(x), settings.calibration_rows, seed, given)
+            learned = chosen
+        test = self.test if self.test is not None else self.samples.rows(rest)
+        return Parts(self.samples.rows(chosen), test, self.samples.rows(learned))
 
 
 def read_bench(settings: Convert) -> Bench:

@@ -14,12 +14,12 @@ from levsha.conversion.layers import layer_rows
 from levsha.conversion.measure import Goal, goal_of, measure
 from levsha.conversion.opening import open_model
 from levsha.conversion.sensitivity import sensitivity
+from levsha.conversion.tuning import Tuning, tune
 from levsha.data.samples import Samples
-from levsha.formats import Format
 from levsha.ir import constant_bytes
 from levsha.lower import Lowered, diagnose
 from levsha.net import Net
-from levsha.recipes.convert.bench import Bench
+from levsha.recipes.convert.bench import Bench, Parts
 from levsha.recipes.convert.settings import FLOAT, Convert
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.variant import Variant
@@ -33,7 +33,8 @@ def convert_split(
     settings: Convert, bench: Bench, variants: list[Variant], seed: int, report: Report
 ) -> dict[str, Any]:
     """Make and measure every variant of a split; return its metrics by variant, and what was found on the way."""
-    calibration, test = bench.parts(settings, seed)
+    parts = bench.parts(settings, seed)
+    calibration, test = parts.calibration, parts.test
     report(0, "reading the model")
     opened = open_model(settings.model, calibration.x, settings.state)
     captured = capture_all(opened, test.x, calibration.x, calibration.names, calibration.units, settings.keep_sigmoid)
@@ -46,8 +47,15 @@ def convert_split(
     lowered, rows = None, []
     for k, variant in enumerate((v for v in variants if v.format), 1):
         report(k, variant.name)
-        assert variant.format is not None
-        lowered, net = make(settings, captured, variant.format, calibration, goal)
+        lowered, net = make(
+            settings,
+            captured,
+            variant,
+            parts,
+            goal,
+            seed,
+            lambda text, k=k, name=variant.name: report(k, f"{name}  {text}"),
+        )
         figures = measure(real_outputs(captured, net, test.x), goal, float_NO)
         net.save(folder_of(settings.out, "split", seed, "training") / f"{variant.name}.net.safetensors")
         found[variant.name] = figures | {
@@ -60,16 +68,26 @@ def convert_split(
 
 
 def make(
-    settings: Convert, captured: Captured, weights: Format, calibration: Samples, goal: Goal
-) -> tuple[Lowered, Net]:
-    """Return a variant's integers; classes are named where the net decides between them."""
+    settings: Convert, captured: Captured, variant: Variant, parts: Parts, goal: Goal, seed: int, tell: Callable[[str], None]
+) -> tuple[Lowered, Net]:  # fmt: skip
+    """Return a variant's integers, trained on in their own rounding where that is asked for; classes are named where the net decides between
+    them. tell: is told of every epoch."""
+    assert variant.format is not None
     outputs = sum(int(np.prod(shape)) for shape in captured.folded.outputs.values())
     classes = None
     if goal.kind == "accuracy" and outputs > 1:
-        named = calibration.classes if len(calibration.classes) == outputs else ()
-        classes = named or tuple(str(k) for k in range(outputs))
-    lowered = lower_as(captured, weights.name, settings.layers, classes)
-    return lowered, net_of(captured, lowered, classes)
+        names = parts.calibration.classes
+        classes = names if len(names) == outputs else tuple(str(k) for k in range(outputs))
+    if not settings.fine_tune and settings.keep == 1.0:
+        lowered = lower_as(captured, variant.format.name, settings.layers, classes)
+        return lowered, net_of(captured, lowered, classes)
+    folder = folder_of(settings.out, "split", seed, "training") / f"{variant.name}-tuning"
+    tuned = tune(
+        captured, parts.learned.x, parts.learned.y, variant.format.name, settings.layers, folder=folder, replace_folder=True,
+        tuning=Tuning(settings.fine_tune, settings.keep, seed=seed), report=lambda p: tell(f"epoch {p.line['epoch']:.0f}, loss {p.line['loss']:.4g}"),
+    )  # fmt: skip
+    lowered = tuned.lower(classes)
+    return lowered, net_of(tuned.captured, lowered, classes)
 
 
 def _parameters(captured: Captured) -> int:

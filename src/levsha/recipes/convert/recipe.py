@@ -139,7 +139,7 @@ class ConvertRecipe(Recipe[Convert, Bench]):
 
     def deliver(self, settings: Convert, data: Bench, run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
         """Write every net in every form, and compare the ONNX files on all rows that measure."""
-        test = data.parts(settings, settings.seed)[1]
+        test = data.parts(settings, settings.seed).test
         variants = []
         for variant in results["variants"]:
             made = variant["format"] != "float32"

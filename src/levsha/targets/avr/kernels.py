@@ -7,7 +7,7 @@ import math
 from levsha.emit.choose import NONZERO, Cost, Kernel
 from levsha.ir import Code, Op, Value
 from levsha.ops import Conv, Dense
-from levsha.ops.conv_code import windows_code
+from levsha.ops.conv_code import WindowCode, map_code, window_code
 from levsha.targets.avr import dense24
 
 PORTABLE_CYCLES = {  # of the portable C, a MAC: (where the input is zero, where it is not), by the bytes of a sum; see benchmarks/kernels.py
@@ -61,9 +61,13 @@ class Conv24(Kernel):
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Conv)
+        return map_code(op, out, self.window(op, out, *x))
+
+    def window(self, op: Op, out: Value, *x: Value) -> WindowCode:
+        assert isinstance(op, Conv)
         name, functions = _functions(op, out, x[0])
         packed = [dense24.packed(group) for group in _groups(op)]
-        return windows_code(op, out, x[0], name, functions, dense24.BLOCK, packed)
+        return window_code(op, out, x[0], name, functions, dense24.BLOCK, packed)
 
 
 def _functions(op: Dense | Conv, out: Value, x: Value) -> tuple[str, dict[str, str]]:

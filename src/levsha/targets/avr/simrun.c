@@ -169,11 +169,15 @@ int main(int argc, char **argv)
     avr->frequency = hz;
     avr_irq_t *uart = connect(avr);
 
-    int state = cpu_Running;
+    int state = cpu_Running, torn = 0;
     unsigned lowest = avr->ramend;
     while (!finished && state != cpu_Done && state != cpu_Crashed && avr->cycle < most_cycles) {
         if (line_sent < line_length && xon && avr->cycle >= next_byte_at) type_byte(avr, uart);
+        const unsigned instruction = avr->flash[avr->pc] | (unsigned)avr->flash[avr->pc + 1] << 8;
         state = avr_run(avr);
+        if ((instruction & 0xfe0f) == 0xbe0e) { torn = 1; continue; }   /* OUT SPH: the low byte is still that of the old pointer */
+        if ((instruction & 0xfe0f) == 0xbe0d) torn = 0;   /* OUT SPL */
+        if (torn) continue;
         const unsigned sp = avr->data[R_SPL] | (unsigned)avr->data[R_SPH] << 8;
         if (sp < lowest && sp >= 0x100) lowest = sp;
     }

@@ -12,6 +12,7 @@ import numpy as np
 
 from levsha.applications import Application
 from levsha.emit.memory import plan_memory
+from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.ir import Graph
 from levsha.meaning import Meaning
@@ -28,6 +29,7 @@ FLAGS = (
 )  # fmt: skip
 ANY_SIZE = ("-Wl,--defsym=__TEXT_REGION_LENGTH__=0x400000", "-Wl,--defsym=__DATA_REGION_LENGTH__=0x8000")
 FLASH_BYTES, RAM_BYTES = 32_256, 2_048
+LARGEST_ARRAY = 32_767
 SRAM_START = 0x800000  # where avr-ld puts data addresses
 
 
@@ -38,6 +40,12 @@ class UnoFirmware(Firmware):
     meaning: Meaning = field(default_factory=Meaning)
 
     def built(self, folder: Path) -> Self:
+        for what, size in _largest(self.graph).items():
+            if size > LARGEST_ARRAY:
+                raise LevshaError(
+                    f"uno: {what} is {size} bytes; the compiler of this chip, which has {RAM_BYTES} bytes of SRAM and {FLASH_BYTES} of flash, "
+                    f"allows {LARGEST_ARRAY} in one piece. Use a smaller net, or another target."
+                )
         for name, text in self.sources.items():
             write_file(folder / name, text)
         call(["avr-gcc", *FLAGS, *ANY_SIZE, "-o", "firmware.elf", "firmware.c"], "uno", cwd=folder)
@@ -104,6 +112,12 @@ class UnoFirmware(Firmware):
         places |= {name: area.address for name, area in zip(self.graph.inputs, inputs, strict=True)}
         sized = ((places[name], self.graph.values[name]) for name in self.graph.outputs)
         return inputs, [Area(start, value.size * value.dtype.itemsize) for start, value in sized]
+
+
+def _largest(graph: Graph) -> dict[str, int]:
+    """The bytes of every array of a net, in words."""
+    found = {f"input {name}": value.size * value.dtype.itemsize for name, value in graph.inputs.items()}
+    return found | {"the memory between inputs and outputs": plan_memory(graph).size}
 
 
 class Uno(Target):
