@@ -117,7 +117,8 @@ def test_what_is_trained_is_what_the_integers_compute(kind: type[Net], weights: 
     smaller = replace(found, folded=replace(found.folded, nodes=nodes))
     got = real_outputs(smaller, net_of(smaller, smaller.lower(options, None, pins)), x)
     want = levsha.predict(tunable, as_tensor(x)).numpy()
-    assert np.abs(got - want).mean() < 0.01 * want.std()
+    most = 0.01 if kind in NETS else 0.03  # between the rows of a recurrent layer nothing is rounded in training
+    assert np.abs(got - want).mean() < most * want.std()
 
 
 def test_the_same_call_makes_the_same_net(tmp_path: Path) -> None:
