@@ -113,7 +113,7 @@ def test_what_is_trained_is_what_the_integers_compute(kind: type[Net], weights: 
     found = capture_all(open_model(net, x), x, x[:300], (), (), False)
     options = options_of(found, weights, {})
     tunable = tunable_of(found, options, 0.5 if kind in NETS else 1.0, np.ones(1))
-    nodes, pins = tunable.tuned()
+    nodes, pins = tunable.tuned(found.calibration)
     smaller = replace(found, folded=replace(found.folded, nodes=nodes))
     got = real_outputs(smaller, net_of(smaller, smaller.lower(options, None, pins)), x)
     want = levsha.predict(tunable, as_tensor(x)).numpy()

@@ -4,15 +4,14 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from levsha.applications import Chat
 from levsha.cli import main
 from levsha.commands import COMMANDS
-from levsha.meaning import Meaning
-from levsha.net import Net
 from levsha.recipes import RECIPES
-from tests.nets import small_chat_graph
+from tests.test_examples import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,11 +20,13 @@ LINES, CODE_WITHIN, COLUMNS, WIDTH = 110, 25, 7, 165
 
 
 def test_the_python_in_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small net lies where make demo leaves its own."""
+    """The example that the page converts lies in the folder, trained for a moment."""
     monkeypatch.chdir(tmp_path)
-    Net(small_chat_graph("int4"), Meaning(), Chat(), "a chat").save(
-        Path("runs/tinychat/nets/pruned-int4.safetensors"), {}
-    )
+    Path("digits_2d.py").write_text((ROOT / "examples" / "digits_2d.py").read_text())
+    digits = load("digits_2d")
+    (x, y), _ = digits.load()
+    torch.save(digits.train(x[:300], y[:300], 1).state_dict(), "digits_2d.pth")
+    np.savez("digits_2d.npz", x=x[:200], y=y[:200])
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
     for block in blocks:

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from levsha import convert
+from levsha import convert, fine_tune
 from levsha.capture.call import run_calls
 from levsha.capture.fold import INPUT, fold
+from levsha.conversion.captured import capture_all
+from levsha.conversion.measure import goal_of
 from levsha.conversion.opening import open_model
+from levsha.conversion.sensitivity import sensitivity
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.interpret import interpret
@@ -58,6 +61,7 @@ LAYERS = {
     "tanh": (nn.RNN, {}),
     "relu": (nn.RNN, {"nonlinearity": "relu"}),
     "gru without biases": (nn.GRU, {"bias": False}),
+    "gru both ways": (nn.GRU, {"bidirectional": True}),
     "two layers of gru": (nn.GRU, {"num_layers": 2}),
     "lstm both ways": (nn.LSTM, {"bidirectional": True}),
     "two layers of gru both ways": (nn.GRU, {"num_layers": 2, "bidirectional": True}),
@@ -373,3 +377,19 @@ def test_batch_norm_behind_states_and_states_behind_a_convolution() -> None:
     model, x = Mixed().eval(), rows(300)
     assert [node.kind for node in nodes_of(model, x)] == ["conv", "recurrent", "alias", "linear"]
     assert convert(model, x).about["integer"]["r2"] > 0.99
+
+
+def test_what_is_trained_on_holds_recurrent_layers_still() -> None:
+    """Gains and offsets of its head are set anew; values one behind the other keep the steps that the integers have."""
+    torch.manual_seed(4)
+    model, x = Model(layers_of("gru both ways"), last_row, 2 * UNITS).eval(), rows(400)
+    about = fine_tune(model, x, weights="int8", epochs=0).about
+    assert about["integer"]["r2"] > 0.99
+
+
+def test_what_each_format_costs_a_recurrent_layer() -> None:
+    model, x = Model(layers_of("lstm"), last_row).eval(), rows(64)
+    captured = capture_all(open_model(model, x, None), x, x, (), (), False)
+    found = sensitivity(captured, x, goal_of(None, captured.float_outputs(x), "it"))
+    assert [row["weights"] for row in found] == [4 * UNITS * (INPUTS + UNITS), 2 * UNITS]
+    assert found[0]["formats"]["int8"]["error_rms"] < found[0]["formats"]["ternary"]["error_rms"]

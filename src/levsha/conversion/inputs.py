@@ -15,6 +15,7 @@ from levsha.capture.fold import INPUT, Folded
 from levsha.ir import Value
 from levsha.lower import Node, Source
 from levsha.lower.calibrate import mean_square_steps
+from levsha.lower.reads import keeps_channels
 from levsha.meaning import Layout, Quantity
 
 BYTE = 255
@@ -92,6 +93,11 @@ def _readings(x: np.ndarray, folded: Folded, layout: Layout, names: Sequence[str
     rows_NC = rows_NC[:: -(-len(rows_NC) // ROWS)]
     nothing_C = _nothing(folded.nodes, channels)
     if nothing_C is not None:  # padding stands for 0 behind the normalisation: it needs an integer too
+        nothing_C = (
+            np.broadcast_to(nothing_C, (channels,))
+            if np.ptp(nothing_C) == 0 or channels > 1
+            else nothing_C.mean(keepdims=True)
+        )
         rows_NC = np.concatenate([rows_NC, nothing_C[None]])
     step_C, zero_C = mean_square_steps(rows_NC, BYTE)
     if nothing_C is not None:
@@ -118,6 +124,8 @@ def _takes_channels(nodes: Sequence[Node], channels: int) -> bool:
     names, found = {INPUT}, []
     for node in nodes:
         if names & set(node.inputs):
+            if node.kind == "gather" and not keeps_channels(node, channels):
+                return False
             names |= {node.output} if node.kind == "alias" else set()
             found += [node.window.shape[2]] if node.window is not None else []
             found += [node.cell.inputs] if node.cell is not None else []
@@ -134,6 +142,8 @@ def _nothing(nodes: Sequence[Node], channels: int) -> np.ndarray | None:
             factor, offset, name = factor * node.factor_O, offset * node.factor_O + node.offset_O, node.output
         elif node.kind == "conv" and node.window is not None and any(node.window.pads):
             return -offset / factor
+        elif node.kind == "gather" and node.index is not None and (node.index < 0).any():
+            return (node.fill - offset) / factor
     return None
 
 

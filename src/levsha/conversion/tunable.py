@@ -128,6 +128,15 @@ def _layer_of(node: Node, start: Start) -> nn.Module:
     return Other(node)
 
 
+def _scale(start: Start, node: Node) -> Scale | None:
+    """The scale of a value; values one behind the other may have kept their own steps."""
+    scale = start.scales.get(node.output)
+    if scale is None or node.kind != "concat":
+        return scale
+    known = start.known[node.output]
+    return replace(scale, step=known.step, zero=known.zero, lo=known.value.lo, hi=known.value.hi)
+
+
 class Tunable(nn.Module):
     """A net whose float meaning is that of its integers, up to the rounding of multipliers: real inputs (N, *shape) -> outputs (N, O)."""
 
@@ -137,15 +146,20 @@ class Tunable(nn.Module):
         self.start = replace(start, traces={})  # they are large
         self.input = Grid(value.shape, start.source.step, start.source.zero, value.lo, value.hi)
         self.layers = nn.ModuleList(_layer_of(node, start) for node in start.nodes)
-        self.finishes = nn.ModuleList(Finish(node, start.scales.get(node.output)) for node in start.nodes)
+        self.finishes = nn.ModuleList(Finish(node, _scale(start, node)) for node in start.nodes)
         self.unit_O = nn.Buffer(torch.from_numpy(np.array(unit_O, np.float32)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs (N, O), one behind the other, in units of `unit_O`."""
+        known = self.values(x)
+        return torch.cat([known[name].flatten(1) for name in self.start.outputs], 1) / self.unit_O
+
+    def values(self, x: Tensor) -> dict[str, Tensor]:
+        """Return every value (N, *shape) by name."""
         known = {INPUT: self.input(self.start.lay(x))}
         for node, layer, finish in zip(self.start.nodes, self.layers, self.finishes, strict=True):
             known[node.output] = finish(layer(tuple(known[name] for name in node.inputs)))
-        return torch.cat([known[name].flatten(1) for name in self.start.outputs], 1) / self.unit_O
+        return known
 
     @torch.no_grad()
     def adjust(self, x: Tensor, traces: Mapping[str, Trace]) -> None:
@@ -157,20 +171,22 @@ class Tunable(nn.Module):
                 layer.adjust(read, traces[node.output].z)
             known[node.output] = finish(layer(read))
 
-    def tuned(self) -> tuple[tuple[Node, ...], Pins]:
-        """Return the nodes as they are now, and what `lower` must know so that the integers are those that were trained."""
+    @torch.no_grad()
+    def tuned(self, x: Tensor) -> tuple[tuple[Node, ...], Pins]:
+        """Return the nodes as they are now, and what `lower` must know so that the integers are those that were trained; x: data (N, *shape)."""
         nodes: list[Node] = []
         weights: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         columns: dict[str, np.ndarray] = {}
+        scales = dict(self.start.scales)
+        values = self.values(x) if any(isinstance(layer, CellLayer) for layer in self.layers) else {}
         for node, layer in zip(self.start.nodes, self.layers, strict=True):
             tuned = node
             if isinstance(layer, Layer):
                 tuned, weights[node.name] = layer.tuned()
                 columns |= {} if layer.column is None else {node.name: layer.column.double().numpy()}
             elif isinstance(layer, CellLayer):
-                tuned = layer.tuned()
+                tuned, scale = layer.tuned(), scales.get(node.output)
+                if scale is not None:  # how far the inside reaches has changed with the weights
+                    scales[node.output] = replace(scale, inner=layer.reach(values[node.inputs[0]]))
             nodes.append(tuned)
-        # how far the inside of a recurrent layer reaches has changed with its weights
-        free = {node.output for node in nodes if node.cell is not None}
-        pinned = {name: scale for name, scale in self.start.scales.items() if name not in free}
-        return tuple(nodes), Pins(scales=pinned, weights=weights, columns=columns)
+        return tuple(nodes), Pins(scales=scales, weights=weights, columns=columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from levsha.conversion.rounded import WEIGHT, floored, round_weights
 from levsha.formats import Format
 from levsha.lower import Node
+from levsha.lower.calibrate import recurrent_scale
 from levsha.lower.weights import Known
 
 
@@ -46,8 +48,17 @@ class CellLayer(nn.Module):
 
     def forward(self, x: tuple[Tensor, ...]) -> Tensor:
         """Return what stands before the activation."""
-        rounded = (round_weights(part, self.weights) for part in (self.weight_ih_GI, self.weight_hh_GH))
-        return self._node(*rounded).before_activation(*x)
+        return self._rounded().before_activation(*x)
+
+    def _rounded(self) -> Node:
+        return self._node(*(round_weights(part, self.weights) for part in (self.weight_ih_GI, self.weight_hh_GH)))
+
+    @torch.no_grad()
+    def reach(self, x: Tensor) -> Mapping[str, tuple[float, float]]:
+        """Return from where to where the values inside reach on inputs (N, ...), by name, as a Scale has it."""
+        cell = self._rounded().cell
+        assert cell is not None
+        return recurrent_scale(cell, x, False).inner
 
     @torch.no_grad()
     def tuned(self) -> Node:

@@ -29,7 +29,7 @@ from levsha.lower.calibrate import (
 )  # fmt: skip
 from levsha.lower.means import round_value
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
-from levsha.lower.reads import requantised
+from levsha.lower.reads import keeps_channels, requantised
 from levsha.lower.rules.same import know
 from levsha.lower.weights import Known, columns_of, quantise
 
@@ -191,9 +191,7 @@ def _may_have_own(node: Node, nodes: Sequence[Node]) -> bool:
     names = {node.output}
     for other in nodes:
         if names & set(other.inputs):
-            if other.kind not in TAKES or (
-                other.kind == "gather" and other.index is not None and (other.index < 0).any()
-            ):
+            if other.kind not in TAKES or (other.kind == "gather" and not keeps_channels(other, node.shape[-1])):
                 return False
             names |= {other.output} if other.kind in SAME else set()
     return True

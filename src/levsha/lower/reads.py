@@ -18,6 +18,18 @@ def requantised(nodes: Sequence[Node]) -> set[str]:
     return found
 
 
+def keeps_channels(node: Node, channels: int) -> bool:
+    """Say whether a gather from a value of so many channels, the last axis, leaves each channel of its own one channel of it alone.
+
+    Only then a channel of the output has one step and one zero, where the input's channels have steps and zeros of their own.
+    """
+    assert node.index is not None
+    if (node.index < 0).any():
+        return False  # the fill is one integer, and would stand for another number in each channel
+    rows = (node.index.ravel() % channels).reshape(-1, node.shape[-1])
+    return bool((rows == rows[0]).all())
+
+
 def never_negative_of(nodes: Sequence[Node]) -> set[str]:
     """Return the values that are sums, means and products of what a clip keeps from being negative."""
     found: set[str] = set()

@@ -22,11 +22,15 @@ def lower(node: Node, context: Context) -> Sums:
     )  # fmt: skip
     out = op.infer(Value(window.shape, known.value.lo, known.value.hi))
     proven, channels = max(-out.lo, out.hi), window.shape[2]
-    factor, offset = node.factor_O * known.step, node.offset_O + node.factor_O * known.zero * _count(node)
-    width = max(np.size(factor), np.size(offset), 1)
-    width = channels if width == 1 and channels == 1 else width
-    factor_O, offset_O = (np.broadcast_to(np.ravel(part), (width,)).astype(np.float64) for part in (factor, offset))
-    return Sums((op,), node.name, factor_O, offset_O, proven, np.full(width, float(proven)))
+    parts = (node.factor_O, node.offset_O, np.asarray(known.step), np.asarray(known.zero), np.asarray(_count(node)))
+    sizes = {part.size for part in parts}
+    whole = math.prod(node.shape) in sizes - {1, channels}  # a number for each element
+    widths = [
+        part.reshape(node.shape) if whole and part.size == math.prod(node.shape) else part.ravel() for part in parts
+    ]
+    factor, offset, step, zero, count = np.broadcast_arrays(*widths)
+    factor_O, offset_O = (factor * step).ravel(), (offset + factor * zero * count).ravel()
+    return Sums((op,), node.name, factor_O, offset_O, proven, np.full(factor_O.size, float(proven)))
 
 
 def _count(node: Node) -> np.ndarray | float:
