@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-interpret bench-start bench-train
+.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-host bench-interpret bench-start bench-train bench-convert
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -54,6 +54,10 @@ bench-kernels: setup
 bench-windows: setup
 	$(PYTHON) -m benchmarks.windows
 
+# Microseconds of small nets on this machine, beside plain loops.
+bench-host: setup
+	$(PYTHON) -m benchmarks.host
+
 # Seconds for 10 000 vectors through the interpreter.
 bench-interpret: setup
 	$(PYTHON) -m benchmarks.interpret
@@ -63,6 +67,17 @@ bench-train: setup
 	@$(PYTHON) -c "import pytorch_lightning" 2>/dev/null || $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(PYTHON) -m benchmarks.train
 	$(PYTHON) -m benchmarks.train_tinychat
+
+# Conversions beside those of bakenn and emx-onnx-cgen: flash, SRAM, cycles, exactness and what is kept, one table. Both are
+# optional and get an environment of their own, so that what they need does not disturb ours.
+PEERS := benchmarks/out/convert/venv
+bench-convert: setup-tests
+	@[ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS)
+	@for tool in bakenn==1.0.0 emx-onnx-cgen==1.4.0; do \
+	    $(PEERS)/bin/python -m pip show --quiet $${tool%%==*} 2>/dev/null || \
+	    $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $$tool torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0 || \
+	    echo "bench-convert: going on without $$tool, which pip could not install" >&2; done
+	$(PYTHON) -m benchmarks.convert $(ARGS)
 
 # Draws the pictures of docs/lesson.md anew, by running its code.
 lesson: setup-tests

@@ -21,6 +21,7 @@ from levsha.conversion.opening import open_model
 from levsha.conversion.tuning import Tuned, Tuning, tunable_of, tune
 from levsha.data.images import load_images
 from levsha.errors import LevshaError
+from levsha.formats import FORMATS
 from levsha.store import graph_hash
 from tests.test_prune import NETS, Net
 
@@ -39,6 +40,24 @@ class Small(nn.Module):
         x = F.relu(self.norm(self.conv1((x - 0.3) / 0.4)))
         x = F.max_pool2d(F.relu(x + self.conv2(x)), 2)
         return self.fc2(F.silu(self.fc1(x.flatten(1))))
+
+
+class Recurrent(Net):
+    """The last state of a recurrent layer, and readings of different size."""
+
+    shape = (7, 3)
+    cell: type[nn.Module] = nn.GRU
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = self.cell(3, 6, batch_first=True), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x)[0][:, -1])
+
+
+class RecurrentLstm(Recurrent):
+    cell = nn.LSTM
 
 
 @cache
@@ -71,32 +90,35 @@ def accuracy_of(tuned: Tuned) -> float:
     return 100 * float((real_outputs(tuned.captured, net, x).argmax(1) == y).mean())
 
 
-def test_three_levels_learn_what_rounding_lost() -> None:
+@pytest.mark.parametrize("weights, gain", [("ternary", 2), ("binary", 10)])
+def test_few_bits_learn_what_rounding_lost(weights: str, gain: float) -> None:
     x, y, x_T, y_T = digits()
-    before = levsha.convert(trained(), x, y, "ternary", test=(x_T, y_T))
-    after = levsha.fine_tune(trained(), x, y, "ternary", epochs=4, test=(x_T, y_T))
+    before = levsha.convert(trained(), x, y, weights, test=(x_T, y_T))
+    after = levsha.fine_tune(trained(), x, y, weights, epochs=6, test=(x_T, y_T))
     was, now = (net.about["integer"]["accuracy"] for net in (before, after))
     assert after.about["float"] == before.about["float"]
-    assert now > was + 5
+    assert now > was + gain
     assert now > after.about["float"]["accuracy"] - 4
-    assert len(after.about["fine_tuned"]["history"]) == 4
-    assert set(np.unique(np.concatenate([op.weight_OI.ravel() for op in after.graph.ops if hasattr(op, "weight_OI")]))) == {-1, 0, 1}  # pyright: ignore[reportAttributeAccessIssue]  # fmt: skip
+    assert len(after.about["fine_tuned"]["history"]) == 6
+    used = {int(digit) for op in after.graph.ops for digit in np.unique(getattr(op, "weight_OI", 1))}
+    assert used == set(FORMATS[weights].grid.tolist())
 
 
 @pytest.mark.parametrize("weights", ["int4", "two_bit", "binary"])
-@pytest.mark.parametrize("kind", NETS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*NETS, Recurrent, RecurrentLstm], ids=lambda kind: kind.__name__)
 def test_what_is_trained_is_what_the_integers_compute(kind: type[Net], weights: str) -> None:
     torch.manual_seed(2)
     net, rng = kind().eval(), np.random.default_rng(1)
     x = (rng.normal(size=(600, *kind.shape)) * np.linspace(0.2, 2, kind.shape[-1])).astype(np.float32)
     found = capture_all(open_model(net, x), x, x[:300], (), (), False)
     options = options_of(found, weights, {})
-    tunable = tunable_of(found, options, 0.5, np.ones(1))
-    nodes, pins = tunable.tuned()
+    tunable = tunable_of(found, options, 0.5 if kind in NETS else 1.0, np.ones(1))
+    nodes, pins = tunable.tuned(found.calibration)
     smaller = replace(found, folded=replace(found.folded, nodes=nodes))
     got = real_outputs(smaller, net_of(smaller, smaller.lower(options, None, pins)), x)
     want = levsha.predict(tunable, as_tensor(x)).numpy()
-    assert np.abs(got - want).mean() < 0.01 * want.std()
+    most = 0.01 if kind in NETS else 0.03  # between the rows of a recurrent layer nothing is rounded in training
+    assert np.abs(got - want).mean() < most * want.std()
 
 
 def test_the_same_call_makes_the_same_net(tmp_path: Path) -> None:
@@ -128,6 +150,18 @@ def test_layers_have_formats_of_their_own() -> None:
     tuned = tune(captured(), x, y, "ternary", {"fc2": "int8"}, tuning=Tuning(epochs=0))
     used = {name: len(np.unique(integers)) for name, (integers, _) in tuned.pins.weights.items()}
     assert used["fc2"] > 30 and used["fc1"] == 3
+
+
+@pytest.mark.parametrize("kind", [Recurrent, RecurrentLstm])
+def test_recurrent_layers_learn(kind: type[Recurrent]) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 1, (1000, *kind.shape)).astype(np.float32)
+    y = (x[:, :, 0].mean(1) > 3).astype(np.int64)
+    torch.manual_seed(0)
+    settings = levsha.Training(epochs=15, loss="cross_entropy", rate=1e-2, schedule="cosine")
+    model = levsha.fit(kind(), (x, y), training=settings).model
+    was, now = (call(model, x, y, "binary").about["integer"]["accuracy"] for call in (levsha.convert, levsha.fine_tune))
+    assert now > was
 
 
 class Regressor(nn.Module):

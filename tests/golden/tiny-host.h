@@ -48,11 +48,20 @@ static inline const uint8_t *net_best(void)
 }
 
 #include <stdint.h>
+#if UINTPTR_MAX > 0xFFFFFFFFu && !defined(__OPTIMIZE_SIZE__)   /* 64-bit processors compute several sums at once, others skip what is zero */
+#define net_BRANCHES 0
+#else
+#define net_BRANCHES 1
+#endif
+#if !net_BRANCHES && defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
+#define net_KERNEL __attribute__((optimize("O3")))   /* with less, gcc computes one after the other */
+#else
+#define net_KERNEL
+#endif
 #define net_FLASH
 #define net_U8(p) (*(p))
 #define net_I16(p) (*(p))
 #define net_I32(p) (*(p))
-#define net_KERNEL
 #if defined(__GNUC__)   /* the arena's bytes are elements of one type, then of another */
 #define net_ALIAS __attribute__((__may_alias__))
 #else
@@ -67,13 +76,13 @@ static const int16_t net_act1_multiplier[3] net_FLASH = {
 9,-7,5};
 static const int16_t net_act1_bias[3] net_FLASH = {
 1,2,3};
-/* Sums of 8 outputs, from weights -1, +1; 8 weights a byte; zero inputs are skipped. Returns the end of the weights. */
+/* Sums of 8 outputs, from weights -1, +1; 8 weights a byte; zero inputs are skipped where branches are cheap. Returns the end of the weights. */
 static net_KERNEL const uint8_t *net_dense_binary_uint8_block16(const uint8_t *w, const uint8_t *v, const uint8_t *v_end, unsigned *sums)
 {
     unsigned s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
     do {
         const uint8_t a = *v++;
-        if (a) {
+        if (a || !net_BRANCHES) {
             const uint8_t b = net_U8(w);
             if (b & 1) s0 += (unsigned)a;
             if (b & 2) s1 += (unsigned)a;

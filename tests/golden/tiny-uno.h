@@ -53,6 +53,7 @@ static inline const uint8_t *net_best(void)
 #define net_U8(p) pgm_read_byte(p)
 #define net_I16(p) ((int16_t)pgm_read_word(p))
 #define net_I32(p) ((int32_t)pgm_read_dword(p))
+#define net_BRANCHES 1
 #define net_KERNEL __attribute__((noinline, optimize("O2")))   /* inner loops want registers and speed, the rest wants to be small */
 #if defined(__GNUC__)   /* the arena's bytes are elements of one type, then of another */
 #define net_ALIAS __attribute__((__may_alias__))
@@ -68,13 +69,13 @@ static const int16_t net_act1_multiplier[3] net_FLASH = {
 9,-7,5};
 static const int16_t net_act1_bias[3] net_FLASH = {
 1,2,3};
-/* Sums of 8 outputs, from weights -1, +1; 8 weights a byte; zero inputs are skipped. Returns the end of the weights. */
+/* Sums of 8 outputs, from weights -1, +1; 8 weights a byte; zero inputs are skipped where branches are cheap. Returns the end of the weights. */
 static net_KERNEL const uint8_t *net_dense_binary_uint8_block16(const uint8_t *w, const uint8_t *v, const uint8_t *v_end, unsigned *sums)
 {
     unsigned s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, s5 = 0, s6 = 0, s7 = 0;
     do {
         const uint8_t a = *v++;
-        if (a) {
+        if (a || !net_BRANCHES) {
             const uint8_t b = net_U8(w);
             if (b & 1) s0 += (unsigned)a;
             if (b & 2) s1 += (unsigned)a;

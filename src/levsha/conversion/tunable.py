@@ -5,91 +5,22 @@ Legend: N examples, O outputs, I inputs, C channels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from levsha.capture.fold import INPUT
+from levsha.conversion.rounded import WEIGHT, Finish, Grid, floored, round_weights, to_grid
+from levsha.conversion.tunable_cell import CellLayer
 from levsha.formats import Format
 from levsha.lower import Node, Pins, Scale, Source
-from levsha.lower.calibrate import TABLE
 from levsha.lower.node import MEANINGS, Trace
-from levsha.lower.weights import SMALLEST_SCALE, Known, columns_of
+from levsha.lower.weights import Known, columns_of
 
 LEARNS = ("linear", "conv")
-WEIGHT = 0.1  # mean magnitude of a row of weights as they are trained: a step of 0.001 moves them by 1 %
-SMALLEST = 1e-6  # of the largest channel's unit, that of any channel
-
-
-class _Rounded(torch.autograd.Function):
-    """step * integer + zero, the integer rounded half up, as a shift does, and clipped; its gradient is that of clipping alone
-    (straight-through; Bengio et al. 2013)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, zero: Tensor | None, lo: int, hi: int) -> Tensor:
-        units = (x if zero is None else x - zero) / step
-        ctx.save_for_backward(units)
-        ctx.ends = lo, hi + 0.5
-        y = (units + 0.5).floor_().clamp_(lo, hi).mul_(step)
-        return y if zero is None else y.add_(zero)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (units,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0].contiguous(), units, *ctx.ends), None, None, None, None
-
-
-class Grid(nn.Module):
-    """What integers lo..hi stand for: real = zero + step * integer, step and zero one number, one a channel or one an element."""
-
-    def __init__(self, shape: tuple[int, ...], step: Any, zero: Any, lo: int, hi: int) -> None:
-        super().__init__()
-        self.lo, self.hi = lo, hi
-        self.step = nn.Buffer(spread(step, shape))
-        self.zero = nn.Buffer(spread(zero, shape)) if np.any(zero) else None
-
-    def extra_repr(self) -> str:
-        return f"{self.lo}..{self.hi}"
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what x (N, *shape) is once it has been rounded to an integer and clipped."""
-        rounded = _Rounded.apply(x, self.step, self.zero, self.lo, self.hi)
-        assert isinstance(rounded, Tensor)
-        return rounded
-
-
-def spread(numbers: Any, shape: tuple[int, ...]) -> Tensor:
-    """Return one number, one a channel or one an element so that it broadcasts against a value of this shape."""
-    flat = np.asarray(numbers, np.float64)
-    return torch.from_numpy(
-        np.array(flat.reshape(shape) if flat.ndim and flat.size == math.prod(shape) else flat, np.float32)
-    )
-
-
-class Finish(nn.Module):
-    """What follows a node's sums: activation, clip and rounding."""
-
-    def __init__(self, node: Node, scale: Scale | None) -> None:
-        super().__init__()
-        self.node = node
-        self.index, self.value = None, None
-        if scale is not None:
-            self.value = Grid(node.shape, scale.step, scale.zero, scale.lo, scale.hi)
-            if scale.table is not None:
-                self.index = Grid(node.shape, scale.width, scale.low, 0, TABLE - 1)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return the value (N, *shape) of a node, as its integers have it; what nobody reads is not rounded: its steps are fine."""
-        if self.value is None:
-            return self.node.activate(z)
-        if self.index is not None:
-            return self.value(self.node.activate(self.index(z)))
-        return self.value(z)  # any other activation is a clip, which lo and hi are
 
 
 class Layer(nn.Module):
@@ -108,8 +39,8 @@ class Layer(nn.Module):
         real_OI = node.weight_OI.detach().double()
         real_OI = real_OI * torch.from_numpy(np.broadcast_to(node.factor_O, (outputs,)).copy())[:, None]
         in_steps_OI = real_OI if self.column is None else real_OI * self.column
-        row_O = _floored(in_steps_OI.abs().mean(1) / WEIGHT)
-        unit_O = _floored(z.double().reshape(-1, outputs).std(0))
+        row_O = floored(in_steps_OI.abs().mean(1) / WEIGHT)
+        unit_O = floored(z.double().reshape(-1, outputs).std(0))
         offset_O = torch.from_numpy(np.broadcast_to(node.offset_O, (outputs,)).copy())
         self.row_O, self.unit_O = nn.Buffer(row_O.float()), nn.Buffer(unit_O.float())
         self.weight_OI = nn.Parameter((in_steps_OI / row_O[:, None]).float())
@@ -121,14 +52,11 @@ class Layer(nn.Module):
 
     def integers(self) -> tuple[Tensor, Tensor]:
         """Return the weights' integers (O, I) and their scale (O, 1), as the integer net will have them."""
-        weight_OI = self.weight_OI.detach()
-        scale_O1 = self.weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
-        return self.weights.to_integers(weight_OI / scale_O1), scale_O1
+        return to_grid(self.weight_OI, self.weights)
 
     def sums(self, x: tuple[Tensor, ...], factor_O: Tensor) -> Tensor:
         """Return the sums (N, *shape) of rounded weights, in units of the rows, times a factor; the gradient is that of no rounding."""
-        integers_OI, scale_O1 = self.integers()
-        weight_OI = self.weight_OI + (integers_OI * scale_O1 - self.weight_OI).detach()
+        weight_OI = round_weights(self.weight_OI, self.weights)
         if self.column is not None:
             weight_OI = weight_OI / self.column
         return MEANINGS[self.node.kind](replace(self.node, weight_OI=weight_OI * factor_O[:, None]), *x)
@@ -162,12 +90,6 @@ class Layer(nn.Module):
         return node, (integers_OI.numpy().astype(np.int64), scale_O1[:, 0].double().numpy())
 
 
-def _floored(numbers_O: Tensor) -> Tensor:
-    """Numbers that none is far below the largest of."""
-    largest = float(numbers_O.max())
-    return numbers_O.clamp_min(SMALLEST * largest if largest > 0 else 1.0)
-
-
 class Other(nn.Module):
     """A node that does not learn."""
 
@@ -198,6 +120,14 @@ class Start:
     format_of: Callable[[str], Format]
 
 
+def _layer_of(node: Node, start: Start) -> nn.Module:
+    if node.kind in LEARNS:
+        return Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z)
+    if node.cell is not None:
+        return CellLayer(node, start.known[node.inputs[0]], start.format_of(node.name))
+    return Other(node)
+
+
 def _scale(start: Start, node: Node) -> Scale | None:
     """The scale of a value; values one behind the other may have kept their own steps."""
     scale = start.scales.get(node.output)
@@ -215,22 +145,21 @@ class Tunable(nn.Module):
         value = start.source.value
         self.start = replace(start, traces={})  # they are large
         self.input = Grid(value.shape, start.source.step, start.source.zero, value.lo, value.hi)
-        made = [
-            Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z)
-            if node.kind in LEARNS
-            else Other(node)
-            for node in start.nodes
-        ]
-        self.layers = nn.ModuleList(made)
+        self.layers = nn.ModuleList(_layer_of(node, start) for node in start.nodes)
         self.finishes = nn.ModuleList(Finish(node, _scale(start, node)) for node in start.nodes)
         self.unit_O = nn.Buffer(torch.from_numpy(np.array(unit_O, np.float32)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs (N, O), one behind the other, in units of `unit_O`."""
+        known = self.values(x)
+        return torch.cat([known[name].flatten(1) for name in self.start.outputs], 1) / self.unit_O
+
+    def values(self, x: Tensor) -> dict[str, Tensor]:
+        """Return every value (N, *shape) by name."""
         known = {INPUT: self.input(self.start.lay(x))}
         for node, layer, finish in zip(self.start.nodes, self.layers, self.finishes, strict=True):
             known[node.output] = finish(layer(tuple(known[name] for name in node.inputs)))
-        return torch.cat([known[name].flatten(1) for name in self.start.outputs], 1) / self.unit_O
+        return known
 
     @torch.no_grad()
     def adjust(self, x: Tensor, traces: Mapping[str, Trace]) -> None:
@@ -242,15 +171,22 @@ class Tunable(nn.Module):
                 layer.adjust(read, traces[node.output].z)
             known[node.output] = finish(layer(read))
 
-    def tuned(self) -> tuple[tuple[Node, ...], Pins]:
-        """Return the nodes as they are now, and what `lower` must know so that the integers are those that were trained."""
+    @torch.no_grad()
+    def tuned(self, x: Tensor) -> tuple[tuple[Node, ...], Pins]:
+        """Return the nodes as they are now, and what `lower` must know so that the integers are those that were trained; x: data (N, *shape)."""
         nodes: list[Node] = []
         weights: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         columns: dict[str, np.ndarray] = {}
+        scales = dict(self.start.scales)
+        values = self.values(x) if any(isinstance(layer, CellLayer) for layer in self.layers) else {}
         for node, layer in zip(self.start.nodes, self.layers, strict=True):
             tuned = node
             if isinstance(layer, Layer):
                 tuned, weights[node.name] = layer.tuned()
                 columns |= {} if layer.column is None else {node.name: layer.column.double().numpy()}
+            elif isinstance(layer, CellLayer):
+                tuned, scale = layer.tuned(), scales.get(node.output)
+                if scale is not None:  # how far the inside reaches has changed with the weights
+                    scales[node.output] = replace(scale, inner=layer.reach(values[node.inputs[0]]))
             nodes.append(tuned)
-        return tuple(nodes), Pins(scales=self.start.scales, weights=weights, columns=columns)
+        return tuple(nodes), Pins(scales=scales, weights=weights, columns=columns)

@@ -110,7 +110,7 @@ def tune(
             metrics=lesson.metrics, report=report, key=f"keep {tuning.keep:g}, distil {tuning.distil:g}", replace=replace_folder,
         )  # fmt: skip
         history, best = fitted.history, fitted.best_epoch
-    nodes, pins = tunable.tuned()
+    nodes, pins = tunable.tuned(captured.calibration)
     return Tuned(replace(captured, folded=replace(captured.folded, nodes=nodes)), options, pins, history, best)
 
 

@@ -17,7 +17,8 @@ typedef int32_t $ALIAS $i32;
 @dataclass(frozen=True)
 class Dialect:
     """prologue: C that defines, with `$` for the net's prefix: $FLASH behind the name of a constant array, $U8(p), $I16(p)
-    and $I32(p) to read an element of one, $KERNEL before an inner loop."""
+    and $I32(p) to read an element of one, $KERNEL before an inner loop, $BRANCHES: 1 where a branch costs less than the sums it
+    skips, 0 where it keeps them from being computed several at once."""
 
     name: str
     prologue: str
@@ -25,10 +26,19 @@ class Dialect:
 
 PORTABLE = Dialect(
     "portable",
-    """#define $FLASH
+    """#if UINTPTR_MAX > 0xFFFFFFFFu && !defined(__OPTIMIZE_SIZE__)   /* 64-bit processors compute several sums at once, others skip what is zero */
+#define $BRANCHES 0
+#else
+#define $BRANCHES 1
+#endif
+#if !$BRANCHES && defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
+#define $KERNEL __attribute__((optimize("O3")))   /* with less, gcc computes one after the other */
+#else
+#define $KERNEL
+#endif
+#define $FLASH
 #define $U8(p) (*(p))
 #define $I16(p) (*(p))
 #define $I32(p) (*(p))
-#define $KERNEL
 """,
 )

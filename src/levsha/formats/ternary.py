@@ -45,7 +45,8 @@ class Ternary(Format):
         lines += ["uint8_t b = $U8(w);", "uint16_t m;", f"const {sum_type} a2 = {addend} + {addend};"]
         for k in range(self.block):  # two bit tests beat a product: 8-bit compilers would multiply 16 by 16 bits here
             add = f"if (m & 0x100) s{k} += {addend}; if (m & 0x200) s{k} += a2;"
-            lines.append(f"m = (uint16_t)(b * 3u); b = (uint8_t)m; {add}")
+            lines.append("m = (uint16_t)(b * 3u); b = (uint8_t)m;")
+            lines.append(f"if ($BRANCHES) {{ {add} }} else s{k} += ({sum_type})(m >> 8) * {addend};")
         return lines
 
     def c_next(self) -> list[str]:

@@ -46,7 +46,7 @@ def prune_share(
     channels = channels_of(nodes, {name: tuple(x.shape[1:]) for name, x in sources.items()}, outputs)
     if not channels.families and keep < 1:
         raise LevshaError(
-            "keep: no channel of this net can be removed: all belong to inputs, outputs or layers in groups; leave keep out."
+            "keep: no channel of this net can be removed: all belong to inputs, outputs, recurrent layers or layers in groups; leave keep out."
         )
     importance = importance_of(nodes, channels, dict(sources) | {name: trace.h for name, trace in traces.items()})
     removed: set[int] = set()

@@ -171,13 +171,13 @@ def _c_block(name: str, weights: Format, x_type: str, sum_type: str) -> str:
     sums = [f"s{k}" for k in range(weights.block)]
     narrow = x_type == "uint8_t" and sum_type == "unsigned"
     accumulate = "\n            ".join(weights.c_accumulate(sum_type, narrow))
-    return f"""/* Sums of {weights.block} outputs, from weights {weights.meaning}; zero inputs are skipped. Returns the end of the weights. */
+    return f"""/* Sums of {weights.block} outputs, from weights {weights.meaning}; zero inputs are skipped where branches are cheap. Returns the end of the weights. */
 static $KERNEL const uint8_t *${name}(const uint8_t *w, const {x_type} *v, const {x_type} *v_end, {sum_type} *sums)
 {{
     {sum_type} {", ".join(f"{s} = 0" for s in sums)};
     do {{
         const {x_type} a = *v++;
-        if (a) {{
+        if (a || !$BRANCHES) {{
             {accumulate}
         }}
         w += {weights.block // weights.digits_per_byte};

@@ -60,7 +60,7 @@ def _parts(op: Conv) -> list[tuple[str, int, np.ndarray]]:
 def _c_tap(name: str, weights: Format, x: Value, out: Value, times: int) -> str:
     """The inner loop: one weight for each output, the outputs of a channel one after the other."""
     wrapping = f"u{out.c_type.removeprefix('u')}"
-    add = f"if (a) *y = ({out.c_type})({wrapping})(({wrapping})*y + {_product(x, wrapping)});\n++y;"
+    add = f"if (a || !$BRANCHES) *y = ({out.c_type})({wrapping})(({wrapping})*y + {_product(x, wrapping)});\n++y;"
     several = weights.digits_per_byte > 1
     read = [f"if (!left) {{\n    b = $U8(w++);\n    left = {weights.digits_per_byte};\n}}", "--left;"]
     step = "\n".join([*(read if several else ["const uint8_t b = $U8(w++);"]), *weights.c_next(), add])

@@ -94,12 +94,13 @@ def _draft(node: Node, cell: Cell, rows: Known, context: Context) -> Draft:
     column_I = None if np.size(rows.step) == 1 else step_I / step_x
     row = replace(rows, value=replace(rows.value, shape=(cell.inputs,), total=None), name="x")
     zero_I = np.broadcast_to(np.asarray(rows.zero, np.float64), (cell.inputs,))
-    bias_x_G = cell.bias_ih_G.detach().double().numpy() + cell.weight_ih_GI.detach().double().numpy() @ zero_I
+    of_x = quantise_matrix(cell.weight_ih_GI, weights, column_I)
+    # by the rounded weights, which then see the input as it is, and not how far it is from its zero
+    bias_x_G = cell.bias_ih_G.detach().double().numpy() + of_x.real() @ zero_I
     read = _read(cell, scale)
     h = Known(state_value(cell.units, read.lo, read.hi), read.step, 0.0, "h" if read is scale else "h_read")
     body = Body(
-        row, h, quantise_matrix(cell.weight_ih_GI, weights, column_I), quantise_matrix(cell.weight_hh_GH, weights, None), weights,
-        context.options.sum_bits,
+        row, h, of_x, quantise_matrix(cell.weight_hh_GH, weights, None), weights, context.options.sum_bits
     )  # fmt: skip
     if read is not scale:
         body.scale("h_read", Term("h", scale.hi, np.array([scale.step])), NOTHING, read.step, (read.lo, read.hi))

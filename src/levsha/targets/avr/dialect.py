@@ -9,6 +9,7 @@ _PROGMEM = """#include <avr/pgmspace.h>
 #define $U8(p) pgm_read_byte(p)
 #define $I16(p) ((int16_t)pgm_read_word(p))
 #define $I32(p) ((int32_t)pgm_read_dword(p))
+#define $BRANCHES 1
 #define $KERNEL __attribute__((noinline, optimize("O2")))   /* inner loops want registers and speed, the rest wants to be small */
 """
 
