@@ -56,8 +56,8 @@ class RandomNet(nn.Module):
                 step = make(self, x)
                 y = step(x)
             except (RuntimeError, ValueError, IndexError):
-                step = None
-            if step is not None and y.dim() == x.dim() and 4 <= y[0].numel() <= MOST:
+                step = y = None
+            if step is not None and y is not None and y.dim() == x.dim() and 4 <= y[0].numel() <= MOST:
                 self.steps.append(step)
                 self.names.append(make.__name__)
                 return y.detach()

@@ -25,6 +25,7 @@ from levsha.capture.problems import refuse
 from levsha.capture.view import View
 from levsha.errors import LevshaError
 from levsha.lower.node import Clip, Function, Node, Window
+from levsha.lower.reads import stays_apart
 
 INPUT, OUTPUT = "input", "output"
 WASTED = 2  # a linear layer over part of a value reads it whole, where that is less than so many times the part
@@ -79,7 +80,7 @@ def _fold(program: Program, order: tuple[int, ...], keep_sigmoid: bool) -> Folde
             raise LevshaError(f"{program.about}: returns its input as it is; there is nothing to convert.")
         names[value] = OUTPUT if len(program.outputs) == 1 else f"{OUTPUT}{len(names) + 1}"
         outputs[names[value]] = build.views[name].shape
-    nodes = _named(_needed(build, set(names)), names)
+    nodes = _counted_anew(_named(_needed(build, set(names)), names))
     return Folded(nodes, shape, order, outputs, build.argmax, tuple(dict.fromkeys(build.notes)))
 
 
@@ -100,6 +101,16 @@ def _named(nodes: list[Node], names: dict[str, str]) -> tuple[Node, ...]:
             output=names.get(node.output, node.output),
             inputs=tuple(names.get(name, name) for name in node.inputs),
         )
+        for node in nodes
+    )
+
+
+def _counted_anew(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Nodes in which integers stand for something else by channel only where channels stay apart; elsewhere they are computed."""
+    return tuple(
+        replace(node, kind="affine")
+        if node.kind == "alias" and node.factor_O.size > 1 and not stays_apart(node.output, node.shape[-1], nodes)
+        else node
         for node in nodes
     )
 

@@ -15,7 +15,7 @@ from levsha.capture.fold import INPUT, Folded
 from levsha.ir import Value
 from levsha.lower import Node, Source
 from levsha.lower.calibrate import mean_square_steps
-from levsha.lower.reads import keeps_channels
+from levsha.lower.reads import stays_apart
 from levsha.meaning import Layout, Quantity
 
 BYTE = 255
@@ -88,7 +88,7 @@ def _plain(names: Sequence[str], units: Sequence[str], step: float) -> tuple[Qua
 
 def _readings(x: np.ndarray, folded: Folded, layout: Layout, names: Sequence[str], units: Sequence[str]) -> Inputs:
     laid = layout.lay(x)
-    channels = laid.shape[-1] if _takes_channels(folded.nodes, laid.shape[-1]) else 1
+    channels = laid.shape[-1] if stays_apart(INPUT, laid.shape[-1], folded.nodes) else 1
     rows_NC = laid.reshape(-1, channels).astype(np.float64)
     rows_NC = rows_NC[:: -(-len(rows_NC) // ROWS)]
     nothing_C = _nothing(folded.nodes, channels)
@@ -117,19 +117,6 @@ def _tidy(numbers_C: np.ndarray) -> np.ndarray:
 
 def _one(numbers_C: np.ndarray) -> float | np.ndarray:
     return float(numbers_C[0]) if (numbers_C == numbers_C[0]).all() else numbers_C
-
-
-def _takes_channels(nodes: Sequence[Node], channels: int) -> bool:
-    """Whether whoever looks at the input through a window, or row by row, has the same channels as the input in memory."""
-    names, found = {INPUT}, []
-    for node in nodes:
-        if names & set(node.inputs):
-            if node.kind == "gather" and not keeps_channels(node, channels):
-                return False
-            names |= {node.output} if node.kind == "alias" else set()
-            found += [node.window.shape[2]] if node.window is not None else []
-            found += [node.cell.inputs] if node.cell is not None else []
-    return all(width == channels for width in found)
 
 
 def _nothing(nodes: Sequence[Node], channels: int) -> np.ndarray | None:

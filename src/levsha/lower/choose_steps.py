@@ -19,7 +19,7 @@ from torch import Tensor
 from levsha.lower.calibrate import Options, Pins, Scale
 from levsha.lower.means import difference, held_out, round_value
 from levsha.lower.node import SAME, Node, Trace
-from levsha.lower.reads import requantised, stays_apart, steps_by_channel
+from levsha.lower.reads import TAKES, requantised, stays_apart, steps_by_channel
 from levsha.lower.rules.same import know
 from levsha.lower.rules.several import know_concat
 from levsha.lower.step_choices import Choice, channel_choices, joint_choices
@@ -144,6 +144,11 @@ def _is_free(node: Node, pins: Pins) -> bool:
     return node.kind not in (*SAME, "embed", "recurrent") and not plain and node.output not in pinned
 
 
+def _passes(node: Node, found: Mapping[str, Known], nodes: Sequence[Node]) -> bool:
+    """Whether a concatenation reads what is found, and its parts keep their steps."""
+    return bool(found.keys() & set(node.inputs)) and stays_apart(node.output, node.shape[-1], nodes, TAKES)
+
+
 def _known_again(k: int, nodes: Sequence[Node], known: Mapping[str, Known], scale: Scale) -> dict[str, Known]:
     """What is known of the value of node k, and of whatever only moves it, with another scale."""
     node = nodes[k]
@@ -153,7 +158,7 @@ def _known_again(k: int, nodes: Sequence[Node], known: Mapping[str, Known], scal
     for other in nodes[k + 1 :]:
         if other.kind in SAME and other.inputs[0] in found:
             found[other.output] = know(other, found[other.inputs[0]])
-        elif other.kind == "concat" and found.keys() & set(other.inputs) and stays_apart(other, nodes):
+        elif other.kind == "concat" and _passes(other, found, nodes):
             parts = [found.get(name, known[name]) for name in other.inputs]
             found[other.output] = know_concat(other, parts, known[other.output])
     return found

@@ -39,21 +39,27 @@ def steps_by_channel(node: Node, nodes: Sequence[Node]) -> bool:
         return False
     if node.factor_O.size not in (1, node.shape[-1]) or node.offset_O.size not in (1, node.shape[-1]):
         return False
-    return stays_apart(node, nodes)
+    return stays_apart(node.output, node.shape[-1], nodes, TAKES)
 
 
-def stays_apart(node: Node, nodes: Sequence[Node]) -> bool:
-    """Say whether all who read a value have factors by channel, or pass it on with its channels apart."""
-    channels = {node.output: node.shape[-1]}  # of the value, and of what passes it on
-    for other in nodes:
-        read = [channels[name] for name in other.inputs if name in channels]
+def stays_apart(name: str, channels: int, nodes: Sequence[Node], kinds: Sequence[str] | None = None) -> bool:
+    """Say whether all who read a value see its channels, the last axis, apart: they have factors by channel, or pass it on as it is.
+
+    kinds: those that may read it, any where none are given.
+    """
+    known = {name: channels}  # of the value, and of what passes it on
+    for node in nodes:
+        read = [known[name] for name in node.inputs if name in known]
         if not read:
             continue
-        if other.kind not in TAKES or (other.window is not None and other.window.shape[2] != read[0]):
+        seen = (
+            [node.window.shape[2]] if node.window is not None else [node.cell.inputs] if node.cell is not None else []
+        )
+        if (kinds is not None and node.kind not in kinds) or any(width != read[0] for width in seen):
             return False
-        if other.kind == "gather" and not keeps_channels(other, read[0]):
+        if node.kind == "gather" and not keeps_channels(node, read[0]):
             return False
-        channels |= {other.output: other.shape[-1]} if other.kind in (*SAME, "concat") else {}
+        known |= {node.output: node.shape[-1]} if node.kind in (*SAME, "concat") else {}
     return True
 
 
