@@ -173,6 +173,20 @@ def run_Requantize(op, x):
     return np.clip(sums >> (op["shift"] + extra), op["lo"], op["hi"])
 
 
+def run_LayerNorm(op, x):
+    n, bits = op["size"], op["bits"]
+    rows = x.reshape(len(x), -1, n)
+    e = rows - (rows.sum(-1, keepdims=True) + n // 2) // n
+    rest = e.sum(-1, keepdims=True)
+    a = np.maximum((e * e).sum(-1, keepdims=True) - rest * rest // n + op["epsilon"], 1)
+    t = np.array([[sum(int(v) < 2 ** (30 - 2 * k) for k in range(15)) for v in row] for row in a[..., 0]])[..., None]
+    root = np.array([[math.isqrt(int(v) * 4 ** int(s)) for v, s in zip(*pair, strict=True)] for pair in zip(a[..., 0], t[..., 0], strict=True)])[..., None]  # fmt: skip
+    r = np.minimum(2**31 // root, 65535)
+    d = (e << bits) - ((rest << bits) + n // 2) // n
+    shift = 16 + bits - t
+    return np.clip((d * r + (1 << shift - 1)) >> shift, -32767, 32767)
+
+
 def run_Argmax(op, x):
     return x.reshape(len(x), -1).argmax(1)[:, None]
 

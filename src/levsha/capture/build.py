@@ -94,11 +94,15 @@ class Build:
         """Replace a node by one that differs in what is given."""
         self.nodes[node.output] = replace(node, **more)
 
-    def materialise(self, call: Call, view: View) -> str:
-        """Return the name of a value that holds the elements just as the view has them, in its order; made where there is none."""
+    def materialise(self, call: Call, view: View, as_channels: bool = False) -> str:
+        """Return the name of a value that holds the elements just as the view has them, in its order; made where there is none.
+
+        as_channels: its last axis must be that of the view too.
+        """
         size = int(np.prod(self.shapes[view.value], dtype=np.int64))
         flat = view.index.ravel()
-        if flat.size == size and (flat == np.arange(size)).all():
+        fits = not as_channels or not view.shape or self.shapes[view.value][-1] == view.shape[-1]
+        if fits and flat.size == size and (flat == np.arange(size)).all():
             return view.value
         key = (view.value, flat.tobytes(), view.shape)
         if key not in self.gathered:

@@ -13,6 +13,7 @@ import numpy as np
 from levsha.capture.build import Build
 from levsha.capture.call import Call
 from levsha.capture.view import View
+from levsha.lower.node import alike
 
 JOINS = ("linear", "conv", "sum", "affine", "multiply", "add", "layer_norm")  # kinds that end in a factor and an offset
 
@@ -34,8 +35,8 @@ def fold_affine(build: Build, call: Call) -> None:
     channels = build.shapes[view.value][-1]
     per_channel = factor_C.size in (1, channels) and offset_C.size in (1, channels)
     if node is not None and node.kind in JOINS and node.activation is None and (per_channel or node.kind == "affine"):
-        joined = np.broadcast_arrays(node.factor_O * factor_C, node.offset_O * factor_C + offset_C)
-        build.change(node, factor_O=joined[0], offset_O=joined[1])
+        first, then, factor_C, offset_C = alike(node.shape, node.factor_O, node.offset_O, factor_C, offset_C)
+        build.change(node, factor_O=first * factor_C, offset_O=then * factor_C + offset_C)
         build.views[call.output] = replace(view, fill=fill)
         return
     kind = "alias" if per_channel and factor_C.min() > 0 else "affine"
@@ -87,8 +88,8 @@ def _together(build: Build, call: Call) -> tuple[list[str], tuple[int, ...], np.
     else:
         shape, index = build.shapes[views[leader].value], views[leader].index
     places = np.argsort(index.ravel())
-    names = [build.materialise(call, replace(view, index=view.index.ravel()[places].reshape(shape))) for view in views]
-    return names, shape, index
+    laid = [replace(view, index=view.index.ravel()[places].reshape(shape)) for view in views]
+    return [build.materialise(call, view, as_channels=True) for view in laid], shape, index
 
 
 def fold_add(build: Build, call: Call) -> None:

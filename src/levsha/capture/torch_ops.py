@@ -13,7 +13,7 @@ from levsha.capture.arithmetic import add, divide, multiply, negate, power, reve
 from levsha.capture.reader import Name, Node
 from levsha.capture.recurrent import lstm, plain
 from levsha.capture.torch_moves import MOVES, concat, stack
-from levsha.capture.torch_windows import adaptive, amax, argmax, axes_of, ints, pool, reduce, short
+from levsha.capture.torch_windows import adaptive, amax, argmax, axes_of, ints, largest, pool, reduce, short
 
 Handler = Callable[[Node], Any]
 WORDS = (  # element by element, of one value
@@ -188,7 +188,7 @@ OPERATIONS: dict[str, Handler] = {
     "mul": multiply, "div": divide, "neg": negate, "pow": power, "max_pool1d": pool("max_pool"), "max_pool2d": pool("max_pool"),
     "avg_pool1d": pool("average_pool"), "avg_pool2d": pool("average_pool"), "adaptive_avg_pool1d": adaptive("average_pool"),
     "adaptive_avg_pool2d": adaptive("average_pool"), "adaptive_max_pool1d": adaptive("max_pool"), "adaptive_max_pool2d": adaptive("max_pool"),
-    "mean": reduce("mean"), "sum": reduce("sum"), "amax": amax, "max": amax, "argmax": argmax, "softmax": _softmax(False),
+    "mean": reduce("mean"), "sum": reduce("sum"), "amax": amax, "max": largest, "argmax": argmax, "softmax": _softmax(False),
     "log_softmax": _softmax(True), "embedding": _embedding, "cat": concat, "concat": concat, "stack": stack, "lstm": lstm,
     **{cell: plain(cell) for cell in ("gru", "rnn_tanh", "rnn_relu")},
 }  # fmt: skip

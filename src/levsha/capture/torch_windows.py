@@ -69,9 +69,9 @@ def pool(kind: str) -> Handler:
 
 
 def adaptive(kind: str) -> Handler:
-    """Return the handler of an adaptive pool, whose windows are of one size."""
+    """Return the handler of an adaptive pool, whose windows are of one size; a maximum has its place beside it, which nobody may read."""
 
-    def handle(n: Node) -> Name:
+    def handle(n: Node) -> Any:
         x = n["self"]
         sizes = ints(n["output_size"], 1 if "1d" in str(n.target) else 2)
         rank = len(sizes)
@@ -83,7 +83,8 @@ def adaptive(kind: str) -> Handler:
             axes = tuple(range(len(x.shape) - rank, len(x.shape)))
             return n.emit("mean", [x], {"axes": axes, "keepdim": True})
         more = {"dilations": (1,) * rank} if kind == "max_pool" else {"counted": (0,) * 2 * rank}
-        return n.emit(kind, [x], {"kernel": kernel, "strides": kernel, "pads": (0,) * 2 * rank} | more)
+        made = n.emit(kind, [x], {"kernel": kernel, "strides": kernel, "pads": (0,) * 2 * rank} | more)
+        return (made, None) if kind == "max_pool" else made
 
     return handle
 
@@ -127,6 +128,13 @@ def amax(n: Node) -> Name:
     attributes = {"kernel": (1, count), "strides": (1, count), "pads": (0,) * 4, "dilations": (1, 1)}
     pooled = n.emit("max_pool", [line], attributes, shape=(1, flat.shape[1], 1), suffix="_most")
     return n.move(pooled, torch.arange(flat.shape[1]).reshape(n.shape))
+
+
+def largest(n: Node) -> Any:
+    """The largest of all, or along one axis, then with its place beside it, which nobody may read."""
+    if "other" in n.given:
+        return n.refuse("the larger of two values", "use torch.relu(a - b) + b")
+    return amax(n) if n.get("dim") is None else (amax(n), None)
 
 
 def argmax(n: Node) -> Name:

@@ -176,8 +176,21 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
         )
         layouts[name] = Layout(shape, tuple(range(len(shape))))
     meant = {CLASS: tuple(classes)} if classes else {}
-    meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, {}, layouts)
+    notes = {name: _order(layout) for name, layout in layouts.items() if len(layout.shape) > 1}
+    meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, notes, layouts)
     return Net(lowered.graph, meaning, Vector(meaning), captured.opened.title)
+
+
+def _order(layout: Layout) -> str:
+    """How a value with several axes lies in memory."""
+    axes = ", ".join(str(size) for size in layout.shape)
+    order = ", ".join(str(layout.shape[axis]) for axis in layout.order)
+    same = layout.order == tuple(range(len(layout.order)))
+    return (
+        f"axes ({axes}) as in the model, the last fastest"
+        if same
+        else f"axes ({axes}) in the model; here ({order}), the last fastest"
+    )
 
 
 def options_of(captured: Captured, weights: str, layers: Mapping[str, str]) -> Options:

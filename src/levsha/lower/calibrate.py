@@ -15,7 +15,7 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
-from levsha.lower.reads import never_negative_of, requantised
+from levsha.lower.reads import never_negative_of, requantised, steps_by_channel
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
@@ -140,18 +140,20 @@ def _mean_square_step(above_N: np.ndarray, largest: float, top: int) -> float:
     return float(steps[int(np.argmin(errors))])
 
 
-def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins, never_negative: bool = False) -> Scale:
+def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins, never_negative: bool = False, one: bool = False) -> Scale:
     """Return the scale of a node's value, chosen from what the float net did except for what is pinned.
 
-    last: no node makes other integers of it. never_negative: that is known of the value, whatever its activation.
+    last: no node makes other integers of it. never_negative: that is known of the value, whatever its activation. one: its channels share a
+    step.
     """
     zero, pinned = pins.zeros.get(node.output, 0.0), pins.steps.get(node.output)
     if isinstance(node.activation, Function):
         return table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE, last)
     h = trace.h.double().numpy()
     if node.kind == "affine" and node.activation is None and pinned is None and not last:
-        rows_NC = h if h.ndim == 2 else h.reshape(-1, h.shape[-1])[:: -(-h.size // LOOKED_AT)]
-        return Scale(*mean_square_steps(rows_NC, BYTE_TOP), 0, BYTE_TOP)
+        rows_NC = h if h.ndim == 2 and not one else h.reshape(-1, 1 if one else h.shape[-1])[:: -(-h.size // LOOKED_AT)]
+        step_C, zero_C = mean_square_steps(rows_NC, BYTE_TOP)
+        return Scale(float(step_C[0]) if one else step_C, float(zero_C[0]) if one else zero_C, 0, BYTE_TOP)
     clip = (
         node.activation if isinstance(node.activation, Clip) else Clip(0.0 if never_negative else -math.inf, math.inf)
     )
@@ -235,5 +237,6 @@ def calibrate(
             scales[node.output] = recurrent_scale(node.cell, known[node.inputs[0]], last)
         elif node.kind not in SAME:
             trace = traces[node.output]
-            scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative)
+            alone = node.kind == "affine" and not steps_by_channel(node, nodes)
+            scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative, alone)
     return scales

@@ -30,7 +30,7 @@ from levsha.lower.calibrate import (
 )  # fmt: skip
 from levsha.lower.means import difference, held_out, round_value
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
-from levsha.lower.reads import keeps_channels, requantised
+from levsha.lower.reads import requantised, steps_by_channel
 from levsha.lower.rules.same import know
 from levsha.lower.rules.several import know_concat
 from levsha.lower.weights import Known, columns_of, quantise
@@ -45,8 +45,6 @@ SAVED = 0.1  # of the loss, by another choice than the usual one, at least
 ERRORS = 2.0  # of the mean of what is saved, in standard errors
 SMALLEST_SHARE = 1 / 4  # of the largest channel's step, by which others have theirs
 TRIED = 6  # choices of a value, about
-CARRIES = ("linear", "conv", "sum", "add", "affine")  # kinds whose integers may have steps by channel
-TAKES = ("linear", "conv", "sum", "add", "concat", *SAME)  # kinds that read such integers
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def choose_scales(
 def _with_own(trial: _Trial, k: int, known: Mapping[str, Known], trace: Trace, one: Scale, options: Options) -> Scale:
     """The scale of the value of node k, with a step for each channel where that is better than one for all."""
     node, nodes = trial.nodes[k], trial.nodes
-    if not _may_have_own(node, nodes):
+    if not steps_by_channel(node, nodes):
         return one
     rows = len(trace.h) - held_out(len(trace.h))
     tried = _own(node, Trace(trace.z[:rows], trace.h[:rows]) if rows else trace, one, options)
@@ -185,25 +183,6 @@ def _own(node: Node, trace: Trace, usual: Scale, options: Options) -> list[Scale
     return [
         Scale(step_C, -step_C * np.rint(-zero_C / step_C), 0, BYTE_TOP)
     ]  # a real 0, which padding is, has an integer
-
-
-def _may_have_own(node: Node, nodes: Sequence[Node]) -> bool:
-    """Whether a value can have a step for each channel at no cost: all who read it have factors by channel, or just pass it on."""
-    if node.kind not in CARRIES or isinstance(node.activation, Function) or node.shape[-1] == 1:
-        return False
-    if node.factor_O.size not in (1, node.shape[-1]) or node.offset_O.size not in (1, node.shape[-1]):
-        return False
-    channels = {node.output: node.shape[-1]}  # of the value, and of what passes it on
-    for other in nodes:
-        read = [channels[name] for name in other.inputs if name in channels]
-        if not read:
-            continue
-        if other.kind not in TAKES or (other.window is not None and other.window.shape[2] != read[0]):
-            return False
-        if other.kind == "gather" and not keeps_channels(other, read[0]):
-            return False
-        channels |= {other.output: other.shape[-1]} if other.kind in (*SAME, "concat") else {}
-    return True
 
 
 def _known_again(k: int, nodes: Sequence[Node], known: Mapping[str, Known], scale: Scale) -> dict[str, Known]:

@@ -188,6 +188,19 @@ def _layer_norm(node: Node, x: Tensor) -> Tensor:
     return F.layer_norm(x.reshape(len(x), *node.shape), node.shape[-1:], eps=node.epsilon)
 
 
+def alike(shape: tuple[int, ...], *numbers: float | np.ndarray) -> list[np.ndarray]:
+    """Return numbers of a value of this shape, one, one a channel or one an element each, all in the largest of these forms, flat.
+
+    >>> [part.tolist() for part in alike((2, 2), 3.0, np.array([1.0, 2.0]))]
+    [[3.0, 3.0], [1.0, 2.0]]
+    """
+    flat = [np.asarray(part, np.float64).ravel() for part in numbers]
+    sizes = {part.size for part in flat}
+    if not sizes <= {1, shape[-1]}:
+        return [np.broadcast_to(part.reshape(shape) if part.size == math.prod(shape) else part, shape).ravel() for part in flat]
+    return [np.broadcast_to(part, (max(sizes),)) for part in flat]
+
+
 MEANINGS: dict[str, Callable[..., Tensor]] = {
     "linear": _linear,
     "conv": _conv,

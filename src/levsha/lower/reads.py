@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from levsha.lower.node import SAME, Clip, Node
+from levsha.lower.node import SAME, Clip, Function, Node
+
+CARRIES = ("linear", "conv", "sum", "add", "affine")  # kinds whose integers may have steps by channel
+TAKES = ("linear", "conv", "sum", "add", "affine", "concat", *SAME)  # kinds that read such integers
 
 
 def requantised(nodes: Sequence[Node]) -> set[str]:
@@ -28,6 +31,25 @@ def keeps_channels(node: Node, channels: int) -> bool:
         return False  # the fill is one integer, and would stand for another number in each channel
     rows = (node.index.ravel() % channels).reshape(-1, node.shape[-1])
     return bool((rows == rows[0]).all())
+
+
+def steps_by_channel(node: Node, nodes: Sequence[Node]) -> bool:
+    """Say whether a value can have a step for each channel at no cost: all who read it have factors by channel, or just pass it on."""
+    if node.kind not in CARRIES or isinstance(node.activation, Function) or node.shape[-1] == 1:
+        return False
+    if node.factor_O.size not in (1, node.shape[-1]) or node.offset_O.size not in (1, node.shape[-1]):
+        return False
+    channels = {node.output: node.shape[-1]}  # of the value, and of what passes it on
+    for other in nodes:
+        read = [channels[name] for name in other.inputs if name in channels]
+        if not read:
+            continue
+        if other.kind not in TAKES or (other.window is not None and other.window.shape[2] != read[0]):
+            return False
+        if other.kind == "gather" and not keeps_channels(other, read[0]):
+            return False
+        channels |= {other.output: other.shape[-1]} if other.kind in (*SAME, "concat") else {}
+    return True
 
 
 def never_negative_of(nodes: Sequence[Node]) -> set[str]:

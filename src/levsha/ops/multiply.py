@@ -22,7 +22,7 @@ class Multiply(Op):
     def infer(self, *x: Value) -> Value:
         """The product is largest and smallest at corners of the two ranges, channel by channel."""
         a, b = x
-        if a.shape != b.shape and b.size != a.shape[-1]:
+        if not (a.size == b.size and a.shape[-1] == b.shape[-1]) and b.size != a.shape[-1]:
             raise LevshaError(
                 f"multiplies shapes {a.shape} and {b.shape}; they must be equal, or the second must hold one factor for each of "
                 f"the {a.shape[-1]} channels of the first."
@@ -32,14 +32,14 @@ class Multiply(Op):
 
     def run(self, *x: np.ndarray) -> np.ndarray:
         a, b = x
-        return a * (b if a.shape == b.shape else b.reshape(len(b), *(1,) * (a.ndim - 2), -1))
+        return a * (b.reshape(a.shape) if a.size == b.size else b.reshape(len(b), *(1,) * (a.ndim - 2), -1))
 
     def code(self, out: Value, *x: Value) -> Code:
         """The factors are widened first, to 16 bits where both and the product have no more."""
         y, a, b = (c_name(name) for name in (self.name, *self.inputs))
         wide = "int16_t" if max(value.dtype.itemsize for value in (out, *x)) < 4 else "int32_t"
         product, count = f"= ({out.c_type})(({wide}){a}[i] * ({wide}){b}[", c_index(out.size)
-        if x[0].shape == x[1].shape or x[1].size == out.size:
+        if x[1].size == out.size:
             return Code(f"for ({count} i = 0; i < {out.size}; ++i) {y}[i] {product}i]);")
         inner = f"for ({count} c = 0; c < {x[1].size}; ++c, ++i) {y}[i] {product}c]);"
         return Code(f"for ({count} i = 0; i < {out.size};)\n    {inner}")
@@ -47,7 +47,7 @@ class Multiply(Op):
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         a, b = (builder.read(name, "int32") for name in self.inputs)
         if x[0].shape != x[1].shape:
-            b = reshaped(builder, b, (*(1,) * (len(out.shape) - 1), x[1].size))
+            b = reshaped(builder, b, out.shape if x[1].size == out.size else (*(1,) * (len(out.shape) - 1), x[1].size))
         return builder.node("Mul", [a, b])
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from levsha.lower.node import Node
+from levsha.lower.node import Node, alike
 from levsha.lower.rules.base import Context, Sums
 
 MOST_ERROR = 0.001  # of a multiplier: what is lost of a reading here is lost to all layers
@@ -15,9 +15,6 @@ def lower(node: Node, context: Context) -> Sums:
     (source,) = node.inputs
     known = context.known[source]
     ends = np.maximum(-known.value.lows, known.value.highs)
-    factor_O, offset_O = (
-        np.atleast_1d(part) for part in (node.factor_O * known.step, node.offset_O + node.factor_O * known.zero)
-    )
-    width = max(factor_O.size, offset_O.size, ends.size)
-    factor_O, offset_O, reach_O = (np.broadcast_to(part.ravel(), (width,)) for part in (factor_O, offset_O, ends))
-    return Sums((), known.name, factor_O, offset_O, reach_O, reach_O, most_error=MOST_ERROR)
+    factor, offset, step, zero, reach_O = alike(node.shape, node.factor_O, node.offset_O, known.step, known.zero, ends)
+    reach_O = reach_O.astype(ends.dtype)
+    return Sums((), known.name, factor * step, offset + factor * zero, reach_O, reach_O, most_error=MOST_ERROR)

@@ -11,7 +11,7 @@ import numpy as np
 from levsha.arith import INT16_MAX, INT32_MAX, half
 from levsha.ir import Op, Value
 from levsha.lower.calibrate import BYTE_TOP, SIGNED_TOP, Scale
-from levsha.lower.node import Node
+from levsha.lower.node import Node, alike
 from levsha.lower.rounding import round_layer
 from levsha.lower.rules.base import Context, Layer, Sums
 from levsha.lower.rules.same import fewest
@@ -71,9 +71,8 @@ def lower_multiply(node: Node, context: Context) -> Sums:
     made = [_from_zero(node, context.known[name], k) for k, name in enumerate(node.inputs)]
     ops = [op for some, *_ in made for op in some]
     (_, a, step_a, most_a), (_, b, step_b, most_b) = made
-    factor = np.atleast_1d(np.asarray(step_a) * np.asarray(step_b)) * node.factor_O
-    width = max(factor.size, node.offset_O.size)
-    factor_O, offset_O = (np.broadcast_to(part, (width,)).astype(np.float64) for part in (factor, node.offset_O))
+    first, second, factor, offset_O = alike(node.shape, step_a, step_b, node.factor_O, node.offset_O)
+    factor_O, width = first * second * factor, factor.size
     most = most_a * most_b
     ops.append(Multiply(name=node.name, inputs=(a, b)))
     return Sums(tuple(ops), node.name, factor_O, offset_O, most, np.full(width, float(most)))

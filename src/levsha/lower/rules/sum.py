@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from levsha.ir import Value
-from levsha.lower.node import Node
+from levsha.lower.node import Node, alike
 from levsha.lower.rules.base import Context, Sums
 from levsha.ops import SumPool
 
@@ -21,15 +21,11 @@ def lower(node: Node, context: Context) -> Sums:
         dilations=window.dilations, pads=window.pads,
     )  # fmt: skip
     out = op.infer(Value(window.shape, known.value.lo, known.value.hi))
-    proven, channels = max(-out.lo, out.hi), window.shape[2]
-    parts = (node.factor_O, node.offset_O, np.asarray(known.step), np.asarray(known.zero), np.asarray(_count(node)))
-    sizes = {part.size for part in parts}
-    whole = math.prod(node.shape) in sizes - {1, channels}  # a number for each element
-    widths = [
-        part.reshape(node.shape) if whole and part.size == math.prod(node.shape) else part.ravel() for part in parts
-    ]
-    factor, offset, step, zero, count = np.broadcast_arrays(*widths)
-    factor_O, offset_O = (factor * step).ravel(), (offset + factor * zero * count).ravel()
+    proven = max(-out.lo, out.hi)
+    factor, offset, step, zero, count = alike(
+        node.shape, node.factor_O, node.offset_O, known.step, known.zero, _count(node)
+    )
+    factor_O, offset_O = factor * step, offset + factor * zero * count
     return Sums((op,), node.name, factor_O, offset_O, proven, np.full(factor_O.size, float(proven)))
 
 

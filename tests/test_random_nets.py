@@ -1,0 +1,52 @@
+"""Random nets over all layers: what is read, folded and lowered is what torch computes, and the C what the interpreter does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from levsha import convert
+from levsha.capture import run_calls
+from levsha.capture.fold import INPUT, fold
+from levsha.capture.torch_model import capture
+from levsha.lower import run_float
+from levsha.targets import TARGETS
+from tests.random_nets import RandomNet
+from tests.test_exact import inputs_of
+
+
+@torch.inference_mode()
+def check(number: int, folder: Path, on_host: bool) -> None:
+    """Assert that a net is right at every level; where its outputs hardly move, that they are near."""
+    model = RandomNet(number)
+    x = torch.randn(240, *model.shape, generator=torch.Generator().manual_seed(number))
+    want = model(x)
+    program = capture(model, x)
+    got = run_calls(program, {next(iter(program.inputs)): x})[program.outputs[0]]
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    folded = fold(program)
+    ((output, _),) = folded.outputs.items()
+    made = run_float(folded.nodes, {INPUT: folded.laid(x)})[output].h
+    torch.testing.assert_close(made.reshape(want.shape), want, rtol=1e-3, atol=1e-4)
+    net = convert(model, x.numpy())
+    assert net.about["integer"]["r2"] > 0.97, (number, net.about["integer"], model.names)
+    if on_host:
+        inputs = inputs_of(net.graph, 8)
+        found = TARGETS["host"].run(net.graph, inputs, folder)
+        for name, integers in net.run(inputs).items():
+            np.testing.assert_array_equal(found.outputs[name], integers)
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_random_net_is_right_at_every_level(number: int, tmp_path: Path, need) -> None:
+    need(TARGETS["host"])
+    check(number, tmp_path, number % 3 == 0)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("start", range(100, 400, 50))
+def test_many_random_nets_are_right_at_every_level(start: int, tmp_path: Path, need) -> None:
+    need(TARGETS["host"])
+    for number in range(start, start + 50):
+        check(number, tmp_path, number % 5 == 0)
