@@ -68,8 +68,12 @@ class Run:
             raise LevshaError(f"{path}: cannot be read ({error}); make it again with levsha run.") from None
 
     def claim(self, recipe: str) -> None:
-        """Raise LevshaError where the folder holds a finished run of another recipe."""
-        found = read_kept(self.folder / "results.json").get("recipe", recipe)
+        """Raise LevshaError where the folder holds a finished run of another recipe, or a results.json that Levsha did not write."""
+        path = self.folder / "results.json"
+        kept = read_kept(path)
+        if path.exists() and "recipe" not in kept:
+            raise LevshaError(f"{path}: was not written by Levsha; choose another folder with --out.")
+        found = kept.get("recipe", recipe)
         if found != recipe:
             raise LevshaError(f"{self.folder}: holds a run of {found}; choose another folder with --out.")
 

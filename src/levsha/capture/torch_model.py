@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import re
+import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from levsha.capture.call import Program
 from levsha.capture.problems import Problem, refuse
@@ -22,6 +27,7 @@ from levsha.errors import LevshaError
 
 LIBRARY = re.compile(r"[/\\](site|dist)-packages[/\\]torch[/\\]")
 PATH = re.compile(r"[/\\]")
+OTHERS = re.compile(r"[/\\](torch|levsha)[/\\]")
 NOTHING = ("_assert_tensor_metadata", "_assert_async", "sym_constrain_range_for_size")
 
 
@@ -30,19 +36,45 @@ def capture(model: nn.Module, x: Tensor) -> Program:
 
     x: real inputs (N, ...), of which two are used. LevshaError names everything that has no integer form, or says why the module cannot run.
     """
-    about, modes = type(model).__name__, {name: module.training for name, module in model.named_modules()}
-    model.eval()
+    about = type(model).__name__
     try:
-        with warnings.catch_warnings(action="ignore"):  # of torch's own, about what it does to the module
+        with evaluating(model), _quiet():
             exported = torch.export.export(model, (two_rows(x),), strict=False)
     except LevshaError:
         raise
+    except GuardOnDataDependentSymNode as error:
+        raise LevshaError(
+            f"{about}: {own_line(error)}what is computed depends on a number that is taken out of a value, by an if perhaps; use torch.where."
+        ) from None
     except Exception as error:  # torch.export raises many kinds, the user's own code any
-        raise LevshaError(f"{about}: cannot run on an input of shape {tuple(x.shape)}: {_first_line(error)}") from None
+        raise LevshaError(
+            f"{about}: torch.export cannot trace it on rows of shape {tuple(x.shape[1:])}: {own_line(error)}{first_line(error)}"
+        ) from None
+    return read_exported(exported, about)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode, and each of its parts back into its own."""
+    modes = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    try:
+        yield
     finally:
         for name, module in model.named_modules():
             module.training = modes[name]
-    return read_exported(exported, about)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from printing, logging and warning of what is said in one line here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def two_rows(x: Tensor) -> Tensor:
@@ -100,7 +132,7 @@ def _read(node: FxNode, known: Mapping[str, Any], reader: Reader) -> Any:
     args: Any = torch.fx.map_arg(node.args, lambda n: known[n.name])
     kwargs: Any = torch.fx.map_arg(node.kwargs, lambda n: known[n.name])
     if target is operator.getitem:
-        return args[0][args[1]]
+        return args[0] if isinstance(args[0], Name) else args[0][args[1]]  # a Name: it has been refused
     name = getattr(target, "_schema", None) and target._schema.name.split("::")[1].rstrip("_")
     if name in NOTHING:
         return None
@@ -145,6 +177,13 @@ def place_of(node: FxNode) -> str:
     return f"{where} (in {path})" if path else where
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what kind an exception is of, and the first line of what it says."""
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:300].rstrip('.')}" if lines else type(error).__name__
+
+
+def own_line(error: Exception) -> str:
+    """Return where in the user's source an exception was raised, the last line outside of torch and Levsha; empty where there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not OTHERS.search(frame.filename)]
+    return f"{PATH.split(frames[-1].filename)[-1]}, line {frames[-1].lineno}: {frames[-1].line}: " if frames else ""

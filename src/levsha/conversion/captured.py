@@ -16,7 +16,7 @@ from levsha.applications import Vector
 from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
 from levsha.conversion.inputs import Inputs, inputs_of
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, warn
 from levsha.formats import Format, find_format
 from levsha.ir import Op
 from levsha.lower import Lowered, Options, Pins, lower, run_float
@@ -37,11 +37,12 @@ Reference = Callable[[np.ndarray], list[np.ndarray]]
 @dataclass(frozen=True)
 class Opened:
     """A model of any kind. program: what was read of it. reference: what it says to real inputs (N, *shape), each output (N, ...), by
-    whatever runs it: torch itself, or ONNX Runtime on the original file."""
+    whatever runs it: torch itself, or ONNX Runtime on the original file. notice: what its owner may not know of it, a sentence."""
 
     program: Program
     reference: Reference
     title: str
+    notice: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,7 +64,8 @@ class Captured:
     @property
     def notices(self) -> tuple[str, ...]:
         """What was left out, and how the input goes in, a sentence each."""
-        return (*self.folded.notes, f"The input goes in as {self.inputs.note}.")
+        own = (self.opened.notice,) if self.opened.notice else ()
+        return (*own, *self.folded.notes, f"The input goes in as {self.inputs.note}.")
 
     def float_outputs(self, x: np.ndarray) -> np.ndarray:
         """Return the outputs (N, O) of the float net, with what folding left out left out, one behind the other."""
@@ -103,7 +105,13 @@ def capture_all(
         raise LevshaError(
             f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. Reshape the data, axes as in the model."
         )
+    if len(np.unique(calibration)) < 2:
+        raise LevshaError(
+            f"data: every number of the {len(calibration)} rows that calibrate is {calibration.flat[0]:g}; steps are chosen from them: give real rows."
+        )
     difference = prove(opened, x)
+    if opened.notice:
+        warn(opened.notice)
     folded = fold(opened.program, keep_sigmoid)
     inputs = inputs_of(calibration, folded, names, units)
     size = sum(math.prod(node.shape) for node in folded.nodes)
@@ -121,7 +129,8 @@ def prove(opened: Opened, x: np.ndarray) -> float:
         return [known[name].numpy() for name in program.outputs]
 
     want, got = run_rows(opened.reference, x, size), run_rows(read, x, size)
-    differences = [float(np.abs(a.reshape(b.shape) - b).max(initial=0.0)) for a, b in zip(got, want, strict=True)]
+    with np.errstate(invalid="ignore"):
+        differences = [float(np.abs(a.reshape(b.shape) - b).max(initial=0.0)) for a, b in zip(got, want, strict=True)]
     bad = [
         d
         for d, b in zip(differences, want, strict=True)
@@ -134,6 +143,10 @@ def prove(opened: Opened, x: np.ndarray) -> float:
             )
         raise LevshaError(
             f"{opened.title}: was not read right: its outputs differ by {max(bad):.3g}. This is a fault of Levsha; please report it."
+        )
+    if len(x) > 1 and all((out == out[:1]).all() for out in want):
+        raise LevshaError(
+            f"{opened.title}: says the same to all of {len(x)} rows; there is nothing to convert. Give trained weights, and rows as it was trained on."
         )
     return max(differences)
 

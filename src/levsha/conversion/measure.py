@@ -40,7 +40,7 @@ def goal_of(y: np.ndarray | None, float_NO: np.ndarray, about: str) -> Goal:
             )
         if outputs == 1 and y.max() > 1:
             raise LevshaError(
-                f"y: holds whole numbers 0..{y.max()}, but {about} has one output. Say that they are no classes: floats, or --no-classes."
+                f"y: holds whole numbers 0..{y.max()}, but {about} has one output. Say that they are no classes: floats, or --classes False."
             )
         if y.min() < 0 or y.max() >= classes:
             raise LevshaError(
@@ -49,9 +49,18 @@ def goal_of(y: np.ndarray | None, float_NO: np.ndarray, about: str) -> Goal:
         return Goal("accuracy", y.astype(np.int64))
     y_NO = y.reshape(len(y), -1).astype(np.float64)
     if y_NO.shape[1] != outputs:
-        raise LevshaError(
-            f"y: has {y_NO.shape[1]} numbers a row; {about} has {outputs} outputs. Give as many, or leave y out."
+        number = y_NO[:, 0]
+        classes = (
+            y_NO.shape[1] == 1
+            and bool((number == np.rint(number)).all())
+            and 0 <= number.min() <= number.max() < outputs
         )
+        hint = (
+            "Are they classes? Give whole numbers (y.astype(int)), or --classes True."
+            if classes
+            else "Give as many, or leave y out."
+        )
+        raise LevshaError(f"y: has {y_NO.shape[1]} real numbers a row; {about} has {outputs} outputs. {hint}")
     return Goal("r2", y_NO)
 
 

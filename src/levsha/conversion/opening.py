@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,9 @@ from torch import nn
 from levsha.capture.foreign import refuse_foreign
 from levsha.capture.onnx_floats import float_outputs
 from levsha.capture.onnx_read import read_onnx
-from levsha.capture.torch_model import capture, read_exported, two_rows
+from levsha.capture.torch_model import read_exported, two_rows
 from levsha.conversion.captured import Opened, as_tensor
+from levsha.conversion.modules import module_of, open_module
 from levsha.errors import LevshaError
 
 KINDS = ".onnx, .pt2, or my_net.py:Net with --state net.pth or .safetensors"
@@ -31,20 +30,29 @@ def open_model(model: nn.Module | Path | str, x: np.ndarray, state: Path | None 
     wrong with a file, and names everything in a model that has no integer form.
     """
     if isinstance(model, nn.Module):
-        return _module(model, x, type(model).__name__)
+        return open_module(model, x, type(model).__name__)
     text = str(model)
     path, colon, name = text.rpartition(":")
     if colon and path.endswith(".py"):
-        return _module(_class(Path(path), name, state), x, name)
+        module, fresh = module_of(Path(path), name, state)
+        opened = open_module(module, x, name)
+        fresh_weights = (
+            f"{text}: has the weights that it is made with; if others were trained, give them with --state net.pth."
+        )
+        return replace(opened, notice=fresh_weights if fresh else "")
     if state is not None:
         raise LevshaError(f"--state: is for a class in a Python file; {text} holds its own weights.")
     return _file(Path(text))
 
 
 def _file(path: Path) -> Opened:
-    if not path.is_file():
-        raise LevshaError(f"{path}: does not exist, or is no file; give {KINDS}.")
+    if not path.is_file() and not path.is_dir():
+        file, colon, name = str(path).rpartition(":")
+        hint = f" Perhaps you meant {file}.py:{name}." if colon and Path(f"{file}.py").is_file() else ""
+        raise LevshaError(f"{path}: does not exist; give {KINDS}.{hint}")
     refuse_foreign(path)
+    if not path.is_file():
+        raise LevshaError(f"{path}: is a folder; give {KINDS}.")
     if path.suffix == ".onnx":
         return Opened(read_onnx(path), lambda x: _listed(float_outputs(path, x)), path.stem)
     if path.suffix == ".pt2":
@@ -58,110 +66,6 @@ def _file(path: Path) -> Opened:
 
 def _listed(found: Any) -> list[np.ndarray]:
     return list(found) if isinstance(found, list | tuple) else [found]
-
-
-def _module(model: nn.Module, x: np.ndarray, title: str) -> Opened:
-    for name, parameter in model.state_dict().items():
-        if parameter.is_floating_point() and not bool(parameter.isfinite().all()):
-            raise LevshaError(f"{title}: {name} holds NaN or infinity; train it again, with a lower rate.")
-    program = capture(model, as_tensor(x))
-
-    def reference(part: np.ndarray) -> list[np.ndarray]:
-        modes = {name: module.training for name, module in model.named_modules()}
-        model.eval()
-        try:
-            with torch.inference_mode():
-                out = model(as_tensor(part))
-        finally:
-            for name, module in model.named_modules():
-                module.training = modes[name]
-        return [t.numpy() for t in (out if isinstance(out, tuple | list) else [out])]
-
-    return Opened(program, reference, title)
-
-
-def _class(path: Path, name: str, state: Path | None) -> nn.Module:
-    """The module of a class in the user's file, which is run: it is their own code."""
-    module = _imported(path)
-    made = getattr(module, name, None)
-    if made is None:
-        classes = [
-            key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, nn.Module)
-        ]
-        raise LevshaError(f"{path}: has no {name!r}; it has {', '.join(classes) or 'no nn.Module'}.")
-    try:
-        model = made() if isinstance(made, type) else made
-    except TypeError as error:
-        raise LevshaError(
-            f"{path}:{name}: cannot be made without arguments ({error}); add a class, or a variable, that is made with them."
-        ) from None
-    if not isinstance(model, nn.Module):
-        raise LevshaError(f"{path}:{name}: is a {type(model).__name__}; an nn.Module is needed.")
-    if state is not None:
-        load_state(model, state)
-    return model
-
-
-def _imported(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise LevshaError(f"{path}: does not exist; give the file with the class: my_net.py:Net.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise LevshaError(f"{path}: cannot be run ({type(error).__name__}: {error}).") from None
-    finally:
-        sys.path.pop(0)
-    return module
-
-
-def load_state(model: nn.Module, path: Path) -> None:
-    """Put weights from a .pth (read with weights_only=True) or .safetensors into a module; LevshaError lists keys that miss or do not belong."""
-    found = _state(path)
-    missing, unexpected = sorted({*model.state_dict()} - {*found}), sorted({*found} - {*model.state_dict()})
-    if missing or unexpected:
-        raise LevshaError(
-            f"{path}: is a state of another class than {type(model).__name__}: {len(missing)} keys are missing ({_some(missing)}), "
-            f"{len(unexpected)} are not expected ({_some(unexpected)})."
-        )
-    try:
-        model.load_state_dict(found)
-    except RuntimeError as error:
-        raise LevshaError(
-            f"{path}: does not fit {type(model).__name__}: {' '.join(str(error).split())[:300]}"
-        ) from None
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:6]) + (", ..." if len(keys) > 6 else "") or "none"
-
-
-def _state(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise LevshaError(f"{path}: does not exist; give the weights that torch.save(model.state_dict(), ...) wrote.")
-    try:
-        found = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # every reader has exceptions of its own
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LevshaError(
-            f"{path}: cannot be read as weights alone ({first[:200]}); it may hold code, which is not run. "
-            f"Save it anew: torch.save(model.state_dict(), 'net.pth')."
-        ) from None
-    for key in ("state_dict", "model_state_dict", "model", "net"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise LevshaError(f"{path}: holds a {type(found).__name__}, not weights by name; save model.state_dict().")
-    return {key.removeprefix("module."): value for key, value in found.items()}
 
 
 def _exported(path: Path) -> Opened:

@@ -33,12 +33,19 @@ def check_length(x: np.ndarray, y: np.ndarray | None, what: str) -> None:
 
 
 def split_rows(count: int, most: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows that calibrate, at most `most`, and those that measure: other ones, where there are two and no test data is given."""
+    """Return the rows that calibrate, at most `most`, and those that measure: other ones, where no test data is given.
+
+    LevshaError for a single row without test data.
+    """
     order = np.random.default_rng([9000, seed]).permutation(count)
     if test_given:
         return np.sort(order[:most]), order[:0]
+    if count < 2:
+        raise LevshaError(
+            "x: has 1 row; give two or more, of which half calibrates and half measures, or a hundred and more, which is better."
+        )
     cut = max(1, min(most, count // 2))
-    return np.sort(order[:cut]), np.sort(order[cut:]) if count > 1 else order
+    return np.sort(order[:cut]), np.sort(order[cut:])
 
 
 def measured_rows(count: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
