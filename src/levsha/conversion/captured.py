@@ -175,6 +175,8 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
             Quantity(name if count == 1 else f"{name} {k}", "", s, z) for k, (s, z) in enumerate(both)
         )
         layouts[name] = Layout(shape, tuple(range(len(shape))))
+    if captured.folded.argmax:  # the model returns the number of a class, and nothing else
+        layouts = {INPUT: layouts[INPUT], CLASS: Layout((), ())}
     meant = {CLASS: tuple(classes)} if classes else {}
     notes = {name: _order(layout) for name, layout in layouts.items() if len(layout.shape) > 1}
     meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, notes, layouts)

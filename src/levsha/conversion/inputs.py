@@ -48,14 +48,14 @@ def inputs_of(x: np.ndarray, folded: Folded, names: Sequence[str] = (), units: S
         whole = Value(layout.stored, 0, tokens - 1)
         return Inputs(Source(whole), _plain(names, units, 1.0), layout, f"numbers 0..{tokens - 1}, as they are")
     if x.dtype == np.uint8 or _is_whole(x, BYTE):
-        top = 1 if x.max() <= 1 else BYTE
+        top = 1 if x.max() <= 1 and x.dtype != np.uint8 else BYTE
         return Inputs(
             Source(Value(layout.stored, 0, top)),
             _plain(names, units, 1.0),
             layout,
             f"whole numbers 0..{top}, as they are",
         )
-    if _is_whole(x * BYTE, BYTE):
+    if x.dtype.kind == "f" and _is_whole(x * BYTE, BYTE):
         return Inputs(
             Source(Value(layout.stored, 0, BYTE), 1 / BYTE),
             _plain(names, units, 1 / BYTE),
