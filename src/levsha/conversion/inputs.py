@@ -43,7 +43,7 @@ def inputs_of(x: np.ndarray, folded: Folded, names: Sequence[str] = (), units: S
     """Return how real inputs (N, *shape) become integers: as they are where they are bytes or small whole numbers, as k / 255 where they
     are pixels that were divided by 255, else by a step and a zero for each channel with the least mean square error in 256 steps."""
     layout = Layout(folded.shape, folded.order)
-    tokens = _tokens(folded)
+    tokens = tokens_of(folded)
     if tokens:
         whole = Value(layout.stored, 0, tokens - 1)
         return Inputs(Source(whole), _plain(names, units, 1.0), layout, f"numbers 0..{tokens - 1}, as they are")
@@ -65,8 +65,8 @@ def inputs_of(x: np.ndarray, folded: Folded, names: Sequence[str] = (), units: S
     return _readings(x, folded, layout, names, units)
 
 
-def _tokens(folded: Folded) -> int:
-    """How many rows an embedding of the input has; 0 where there is none."""
+def tokens_of(folded: Folded) -> int:
+    """Return how many rows an embedding of the input has, the smallest of several; 0 where there is none."""
     found = [
         len(n.weight_OI) for n in folded.nodes if n.kind == "embed" and n.weight_OI is not None and INPUT in n.inputs
     ]
