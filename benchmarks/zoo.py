@@ -150,11 +150,11 @@ def on_uno(graph: Graph, inputs: Mapping[str, np.ndarray]) -> str:
 
 
 def convert_entry(model: torch.nn.Module, data: Data, weights: str, **more: Any) -> tuple[Net, float]:
-    """Return a model as integers, and the seconds without those of the measuring on test data."""
+    """Return a model as integers, and the processor's seconds without those of the measuring on test data."""
     rows = np.random.default_rng(0).permutation(len(data.x))[:CALIBRATED]
-    start = time.perf_counter()
+    start = time.process_time()
     convert(model, data.x[rows], data.y[rows], weights, test=(data.x_test[:2], data.y_test[:2]), **more)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return convert(model, data.x[rows], data.y[rows], weights, test=(data.x_test, data.y_test), **more), seconds
 
 

@@ -159,7 +159,10 @@ def scale_of(
     if node.kind == "affine" and node.activation is None and pinned is None and not last:
         rows_NC = h if h.ndim == 2 and not one else h.reshape(-1, 1 if one else h.shape[-1])[:: -(-h.size // LOOKED_AT)]
         step_C, zero_C = mean_square_steps(rows_NC, BYTE_TOP)
-        return Scale(float(step_C[0]) if one else step_C, float(zero_C[0]) if one else zero_C, 0, BYTE_TOP)
+        if not one:
+            return Scale(step_C, zero_C, 0, BYTE_TOP)
+        step = float(step_C[0])  # a real 0, which a fill may be, has an integer
+        return Scale(step, -step * float(np.rint(-zero_C[0] / step)), 0, BYTE_TOP)
     clip = (
         node.activation if isinstance(node.activation, Clip) else Clip(0.0 if never_negative else -math.inf, math.inf)
     )

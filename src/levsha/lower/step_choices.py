@@ -32,7 +32,7 @@ TABLES = (
     (100.0, 0.1),
     (100.0, 0.3),
 )  # percentiles, and how much further a table reaches on both sides
-SMALLEST_SHARE = 1 / 4  # of the largest channel's step, by which others have theirs
+SMALLEST_SHARE = 1 / 64  # of the largest channel's step, by which others have theirs
 
 
 def joint_choices(node: Node, usual: Scale, options: Options) -> list[Choice]:
