@@ -110,7 +110,7 @@ class Net:
     @property
     def sizes(self) -> Sizes:
         """What the net takes, on any chip."""
-        parameters = sum(int(op.weight_OI.size) for op in self.graph.ops if hasattr(op, "weight_OI"))  # pyright: ignore[reportAttributeAccessIssue]
+        parameters = _count_parameters(self.graph)
         inputs = sum(value.size * value.dtype.itemsize for value in self.graph.inputs.values())
         return Sizes(
             parameters, constant_bytes(self.graph), inputs, plan_memory(self.graph).size, count_macs(self.graph)
@@ -166,6 +166,12 @@ class Net:
         meaning = Meaning.from_json(about["meaning"])
         application = APPLICATIONS[about["application"]["name"]].from_json(about["application"], meaning)
         return cls(graph, meaning, application, about["title"], about.get("about", {}))
+
+
+def _count_parameters(graph: Graph) -> int:
+    """Learnt weights of a graph, those inside of recurrent layers too."""
+    inner = sum(_count_parameters(body) for op in graph.ops if isinstance(body := getattr(op, "body", None), Graph))
+    return inner + sum(int(op.weight_OI.size) for op in graph.ops if hasattr(op, "weight_OI"))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def load(path: Path | str) -> Net:

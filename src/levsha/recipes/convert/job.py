@@ -91,7 +91,11 @@ def make(
 
 
 def _parameters(captured: Captured) -> int:
-    return sum(node.weight_OI.numel() for node in captured.folded.nodes if node.weight_OI is not None)
+    nodes = captured.folded.nodes
+    found = [node.weight_OI for node in nodes] + [
+        part for node in nodes if node.cell for part in (node.cell.weight_ih_GI, node.cell.weight_hh_GH)
+    ]
+    return sum(part.numel() for part in found if part is not None)
 
 
 def _about(captured: Captured) -> dict[str, Any]:
