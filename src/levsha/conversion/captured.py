@@ -131,8 +131,11 @@ def capture_all(
 ) -> Captured:
     """Return an opened model, proved on the rows x and ready to be lowered; LevshaError where x does not fit it, or it was not read right."""
     if x.shape[1:] != opened.shape:
+        wider = x.ndim == 2 and len(opened.shape) == 1 and x.shape[1] > opened.shape[0]
+        table = "Of a table, --target-column names the answers, --drop leaves columns out." if wider else ""
         raise LevshaError(
-            f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. Reshape the data, axes as in the model."
+            f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. "
+            f"{table or 'Reshape the data, axes as in the model.'}"
         )
     if len(np.unique(calibration)) < 2:
         raise LevshaError(
