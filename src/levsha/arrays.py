@@ -9,17 +9,17 @@ import numpy as np
 from levsha.errors import LevshaError
 
 
-def as_array(x: Any, what: str) -> np.ndarray:
+def as_array(x: Any, what: str, needed: str = "numbers") -> np.ndarray:
     """Return numbers as an array; a tensor is detached and fetched, and widened where numpy has no such type.
 
-    what: what an error calls it. LevshaError for rows of several lengths, and for anything but numbers.
+    what: what an error calls it; needed: what it says is needed. LevshaError for rows of several lengths, and for anything but numbers.
     """
     try:
         found = np.asarray(_fetched(x))
     except (ValueError, TypeError) as error:
         raise LevshaError(f"{what}: is no array of numbers ({error}); give numbers, rows of one shape.") from None
     if found.dtype.kind not in "uifb":
-        raise LevshaError(f"{what}: is {_kind(found)} of shape {found.shape}; numbers are needed.")
+        raise LevshaError(f"{what}: is {_kind(found)} of shape {found.shape}; {needed} are needed.")
     return found
 
 
@@ -34,4 +34,4 @@ def _fetched(x: Any) -> Any:
 
 
 def _kind(found: np.ndarray) -> str:
-    return {"U": "text", "S": "text", "O": "Python objects"}.get(found.dtype.kind, str(found.dtype))
+    return "text" if found.dtype.kind in "US" else str(found.dtype)

@@ -73,7 +73,7 @@ def check_answers(y: Any, what: str) -> np.ndarray:
 
 def check_rows(x: Any, what: str) -> np.ndarray:
     """Return data as an array; LevshaError where there is no row, or a number is not finite."""
-    found = as_array(x, what)
+    found = as_array(x, what, "numbers of shape (rows, ...)")
     if found.ndim < 2 or not found.size:
         raise LevshaError(
             f"{what}: is {found.dtype} of shape {found.shape}; numbers of shape (rows, ...) are needed, at least one row."

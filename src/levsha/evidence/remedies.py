@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from levsha.emit.fuse import fuse
 from levsha.emit.memory import plan_memory
 from levsha.formats import FORMATS
-from levsha.ir import Graph, constant_bytes
+from levsha.ir import C_TYPES, Graph, constant_bytes
 from levsha.ops import Conv, Dense, Embed
 from levsha.ops.weights import every_op, weights_of
 from levsha.targets import Target
@@ -41,7 +43,7 @@ def _bytes(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
         if isinstance(op, Dense | Conv):
             matrices[layer] = matrices.get(layer, 0) + len(op.format.pack(op.weight_OI.ravel()))
         elif isinstance(op, Embed):
-            tables[op.name] = sum(part.data.nbytes for part in op.parts().values())
+            tables[op.name] = sum(c.data.size * np.dtype(C_TYPES[c.c_type][2]).itemsize for c in op.parts().values())
     return matrices, tables
 
 
@@ -55,6 +57,8 @@ def _flash(graph: Graph, used: int, flash: int) -> str:
         f"--weights {name} comes to about {used - now + int(total * FORMATS[name].bits / 8):,} B" for name in ("int4", "two_bit", "binary")
         if total * FORMATS[name].bits / 8 < now
     ]  # fmt: skip
+    if tables.get(largest):
+        ways.insert(0, f"rows half as long in {largest} come to about {used - tables[largest] // 2:,} B")
     ways.append(f"--keep 0.5 to about {used - now + now // 3:,} B")
     return (
         (
