@@ -247,3 +247,24 @@ def test_padding_is_nought_even_where_nothing_stands_for_it(slope: float, pool: 
     assert net.about["integer"]["r2"] > 0.99, net.about
     need(TARGETS["host"])
     assert net.check("host", 100).mismatches == 0
+
+
+def test_a_sigmoid_stays_where_its_numbers_are_what_is_wanted() -> None:
+    model, x = nn.Sequential(nn.Linear(6, 1), nn.Sigmoid()).eval(), rows((6,))
+    with torch.inference_mode():
+        y = model(x).numpy()
+    net = convert(model, x.numpy(), y)
+    assert net.about["float"]["r2"] > 0.999 and net.about["integer"]["r2"] > 0.99
+    soft = nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)).eval()
+    with (
+        torch.inference_mode(),
+        pytest.raises(LevshaError, match="y: holds real numbers, but Sequential ends in a softmax"),
+    ):
+        convert(soft, x.numpy(), soft(x).numpy())
+
+
+def test_readings_beyond_those_that_calibrate_are_counted() -> None:
+    model, x = nn.Linear(6, 2).eval(), rows((6,)).numpy()
+    quiet, loud = convert(model, x, test=(x[:40] * 0.5, None)), convert(model, x, test=(x[:40] * 5, None))
+    assert not any("outside what" in notice for notice in quiet.about["notices"])
+    assert any("input values that measure" in notice and "of 40 rows" in notice for notice in loud.about["notices"])

@@ -128,8 +128,12 @@ def capture_all(
     names: Sequence[str],
     units: Sequence[str],
     keep_sigmoid: bool,
+    y: np.ndarray | None = None,
 ) -> Captured:
-    """Return an opened model, proved on the rows x and ready to be lowered; LevshaError where x does not fit it, or it was not read right."""
+    """Return an opened model, proved on the rows x and ready to be lowered; LevshaError where x does not fit it, or it was not read right.
+
+    y: right answers, where they are known: a sigmoid at the end stays where they are real numbers, since they are what it makes.
+    """
     if x.shape[1:] != opened.shape:
         wider = x.ndim == 2 and len(opened.shape) == 1 and x.shape[1] > opened.shape[0]
         table = "Of a table, --target-column names the answers, --drop leaves columns out." if wider else ""
@@ -144,7 +148,12 @@ def capture_all(
     difference = prove(opened, x)
     if opened.notice:
         warn(opened.notice)
-    folded = fold(opened.program, keep_sigmoid)
+    are_numbers = y is not None and y.dtype.kind == "f"
+    folded = fold(opened.program, keep_sigmoid or are_numbers)
+    if are_numbers and any("softmax" in note for note in folded.notes):
+        raise LevshaError(
+            f"y: holds real numbers, but {opened.title} ends in a softmax, which integers leave out; give the numbers of classes, or no y."
+        )
     inputs = inputs_of(calibration, folded, names, units)
     size = sum(math.prod(node.shape) for node in folded.nodes)
     rows = min(len(calibration), max(FEWEST_ROWS, CALIBRATED // size))

@@ -41,14 +41,14 @@ def convert(
     y: whole numbers (N,) are classes, real numbers (N, O) are to be predicted; without it the net is measured against the float model.
     weights: the format, `levsha formats` lists them; layers: formats of single layers, by a pattern of their names. classes: names of the
     classes, in which case their number is the first output. test: (x, y) to measure on instead of part of the data. keep_sigmoid: make a table
-    of a sigmoid at the end; it is left out otherwise, as a softmax is. What was measured, left out and lost is in `net.about`.
+    of a sigmoid at the end; it is left out otherwise, as a softmax is, unless y holds real numbers. What was measured, left out and lost is in `net.about`.
     LevshaError names everything in a model that has no integer form, and says what is wrong with data that does not fit it.
     """
     check_choices(layers, classes, calibration_rows, seed)
     x, y, tested = checked_data(x, y, test)
     chosen, rest = split_rows(len(x), calibration_rows, seed, test is not None)
     opened = open_model(model, x, None if state is None else Path(state))
-    captured = capture_all(opened, x, x[chosen], (), (), keep_sigmoid)
+    captured = capture_all(opened, x, x[chosen], (), (), keep_sigmoid, y)
     lowered = lower_as(captured, weights, layers or {}, classes)
     net = net_of(captured, lowered, classes)
     tested = tested or (x[rest], None if y is None else y[rest])
@@ -66,7 +66,7 @@ def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.n
     goal = goal_of(y, float_NO, captured.opened.title, captured.threshold)
     return {
         "import_difference": captured.difference,
-        "notices": [as_arguments(notice) for notice in captured.notices],
+        "notices": [as_arguments(notice) for notice in (*captured.notices, captured.inputs.clipped(x)) if notice],
         "findings": list(lowered.findings),
         "rows": {"calibrated": len(captured.calibration), "measured": len(x)},
         "against": "the float model" if goal.of_float else "y",

@@ -58,7 +58,7 @@ def fine_tune(
     tested = tested or (x[rest], None if y is None else y[rest])
     opened = open_model(model, x, None if state is None else Path(state))
     calibration = x_L[:calibration_rows]
-    captured = capture_all(opened, calibration, calibration, (), (), keep_sigmoid)
+    captured = capture_all(opened, calibration, calibration, (), (), keep_sigmoid, y)
     captured.check_classes(classes)
     tuned = tune(
         captured, x_L, y_L, weights, layers, tuning=tuning, folder=folder, replace_folder=replace, report=report

@@ -32,6 +32,19 @@ class Inputs:
     layout: Layout
     note: str
 
+    def clipped(self, x: np.ndarray) -> str:
+        """Return a sentence on how many of real inputs (N, *shape) lie more than a step outside what the net takes; empty where none does."""
+        value = self.source.value
+        steps = (self.layout.lay(x).astype(np.float64) - self.source.zero) / self.source.step
+        outside = (steps < value.lows - 1) | (steps > value.highs + 1)
+        if not outside.any():
+            return ""
+        rows = int(outside.reshape(len(x), -1).any(1).sum())
+        return (
+            f"{int(outside.sum())} of {outside.size} input values that measure, in {rows} of {len(x)} rows, lie outside what the rows that "
+            f"calibrate reach, and are taken as its end: calibrate with rows like those that it meets."
+        )
+
     def integers(self, x: np.ndarray) -> np.ndarray:
         """Return real inputs (N, *shape) as the nearest integers (N, *stored), clipped to what the net takes."""
         laid, value = self.layout.lay(x), self.source.value

@@ -99,17 +99,19 @@ def check_length(x: np.ndarray, y: np.ndarray | None, what: str, x_name: str = "
 def split_rows(count: int, most: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows that calibrate, at most `most`, and those that measure: other ones, where no test data is given.
 
+    Those that calibrate come in a random order: where only some are looked at, they are no better and no worse than the others.
+
     LevshaError for a single row without test data.
     """
     order = np.random.default_rng([9000, seed]).permutation(count)
     if test_given:
-        return np.sort(order[:most]), order[:0]
+        return order[:most], order[:0]
     if count < 2:
         raise LevshaError(
             "x: has 1 row; give two or more, of which half calibrates and half measures, or a hundred and more, which is better."
         )
     cut = max(1, min(most, count // 2))
-    return np.sort(order[:cut]), np.sort(order[cut:])
+    return order[:cut], np.sort(order[cut:])
 
 
 def measured_rows(count: int, seed: int, test_given: bool) -> tuple[np.ndarray, np.ndarray]:

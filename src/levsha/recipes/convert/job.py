@@ -39,7 +39,9 @@ def convert_split(
     calibration, test = parts.calibration, parts.test
     report(0, "reading the model")
     opened = open_model(settings.model, calibration.x, settings.state)
-    captured = capture_all(opened, test.x, calibration.x, calibration.names, calibration.units, settings.keep_sigmoid)
+    captured = capture_all(
+        opened, test.x, calibration.x, calibration.names, calibration.units, settings.keep_sigmoid, test.y
+    )
     float_NO = captured.float_outputs(test.x)
     goal = _goal(captured, test, float_NO)
     found: dict[str, Any] = {
@@ -66,7 +68,7 @@ def convert_split(
         }  # fmt: skip
     report(len(variants), "what each layer costs")
     rows = sensitivity(captured, test.x, goal)
-    return found | {"capture": _about(captured), "sensitivity": rows, "kind": goal.kind}
+    return found | {"capture": _about(captured, test), "sensitivity": rows, "kind": goal.kind}
 
 
 def make(
@@ -106,10 +108,10 @@ def _goal(captured: Captured, test: Samples, float_NO: np.ndarray) -> Goal:
         raise LevshaError(f"{error}{flag}") from None
 
 
-def _about(captured: Captured) -> dict[str, Any]:
+def _about(captured: Captured, test: Samples) -> dict[str, Any]:
     folded = captured.folded
     return {
-        "title": captured.opened.title, "difference": captured.difference, "notices": list(captured.notices),
+        "title": captured.opened.title, "difference": captured.difference, "notices": [notice for notice in (*captured.notices, captured.inputs.clipped(test.x)) if notice],
         "input": list(folded.shape), "outputs": {name: list(shape) for name, shape in folded.outputs.items()},
         "quantities": [q.describe() for q in captured.inputs.quantities[:16]],
     }  # fmt: skip
