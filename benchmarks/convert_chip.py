@@ -115,11 +115,10 @@ def chip_engine(folder: Path, sources: Sequence[str], rows: np.ndarray, outputs:
     (folder / "mark.h").write_text(mark_header())
     (folder / "chip.c").write_text(CHIP_MAIN)
     flags = [flag for flag in FLAGS if flag not in QUIET]
-    call(
-        ["avr-gcc", "-std=gnu11", "-w", *flags, *ROOM, "-o", "chip.elf", "chip.c", *sources, "-lm"],
-        "avr-gcc",
-        cwd=folder,
-    )
+    words = ["avr-gcc", "-std=gnu11", "-w", *flags, *ROOM, "-o", "chip.elf", "chip.c", *sources, "-lm"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LevshaError(done.stderr)  # all of it: what matters may stand first
     text, data, bss = map(int, call(["avr-size", str(folder / "chip.elf")], "avr-size").splitlines()[1].split()[:3])
     names = [line.split() for line in call(["avr-nm", str(folder / "chip.elf")], "avr-nm").splitlines()]
     at = {words[2]: int(words[0], 16) - SRAM_START for words in names if len(words) == 3}

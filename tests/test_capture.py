@@ -199,3 +199,72 @@ def test_everything_that_is_not_known_is_reported_at_once_with_its_place() -> No
 def test_what_cannot_be_converted_is_named(model: nn.Module, says: str) -> None:
     with pytest.raises(LevshaError, match=says):
         fold(capture(model, torch.randn(4, 6)))
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(6, 8)
+        self.register_buffer("k", torch.linspace(0.1, 4, 8))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z = self.a(x)
+        return z, z, torch.relu(z) * self.get_buffer("k")
+
+
+def test_outputs_may_be_one_value_twice_or_end_in_a_scale_of_each_element(need) -> None:
+    model, x = settled(Twice()), rows((6,))
+    net = convert(model, x.numpy())
+    assert list(net.graph.outputs) == ["output1", "output2", "output3"]
+    with torch.inference_mode():
+        want = model(x)
+    for got, real in zip(net(x.numpy()), want, strict=True):
+        assert np.sqrt(((got - real.numpy()) ** 2).mean()) < 0.1 * float(real.std())
+    need(TARGETS["host"])
+    assert net.check("host", 100).mismatches == 0
+
+
+class Shifted(nn.Module):
+    """Padding stands for 0, which no byte of what the convolution reads stands for: 1 and more comes in."""
+
+    def __init__(self, slope: float, pool: bool) -> None:
+        super().__init__()
+        self.norm, self.pool = nn.BatchNorm2d(3), nn.MaxPool2d(2) if pool else nn.Identity()
+        self.c = nn.Conv2d(3, 4, 3, padding=1)
+        nn.init.constant_(self.norm.weight, slope)
+        nn.init.constant_(self.norm.bias, 3.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.pool(self.norm(x / 255 - 0.5)))
+
+
+@pytest.mark.parametrize(("slope", "pool"), [(1.0, False), (-1.0, False), (1.0, True)])
+def test_padding_is_nought_even_where_nothing_stands_for_it(slope: float, pool: bool, need) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (80, 3, 8, 8)).astype(np.uint8)
+    torch.manual_seed(0)
+    net = convert(Shifted(slope, pool).eval(), x)
+    # 255 steps from 0 to 3.5 are what rounding costs here; a border read as anything but 0 costs 0.1 and more
+    assert net.about["integer"]["r2"] > 0.99, net.about
+    need(TARGETS["host"])
+    assert net.check("host", 100).mismatches == 0
+
+
+def test_a_sigmoid_stays_where_its_numbers_are_what_is_wanted() -> None:
+    model, x = nn.Sequential(nn.Linear(6, 1), nn.Sigmoid()).eval(), rows((6,))
+    with torch.inference_mode():
+        y = model(x).numpy()
+    net = convert(model, x.numpy(), y)
+    assert net.about["float"]["r2"] > 0.999 and net.about["integer"]["r2"] > 0.99
+    soft = nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)).eval()
+    with (
+        torch.inference_mode(),
+        pytest.raises(LevshaError, match="y: holds real numbers, but Sequential ends in a softmax"),
+    ):
+        convert(soft, x.numpy(), soft(x).numpy())
+
+
+def test_readings_beyond_those_that_calibrate_are_counted() -> None:
+    model, x = nn.Linear(6, 2).eval(), rows((6,)).numpy()
+    quiet, loud = convert(model, x, test=(x[:40] * 0.5, None)), convert(model, x, test=(x[:40] * 5, None))
+    assert not any("outside what" in notice for notice in quiet.about["notices"])
+    assert any("input values that measure" in notice and "of 40 rows" in notice for notice in loud.about["notices"])

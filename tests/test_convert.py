@@ -368,6 +368,34 @@ def test_python_says_the_same(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_
         levsha.convert("net.py:Net", np.array([{}, {}], object), state="net.pth")
 
 
+def test_the_weights_of_a_recurrent_layer_are_counted(tmp_path: Path) -> None:
+    class Last(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.head = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.layers(x)[0][:, -1])
+
+    net = levsha.convert(Last(), np.random.default_rng(0).normal(size=(20, 5, 3)))
+    assert net.sizes.parameters == 3 * 4 * (3 + 4) + 4 * 2
+
+
+def test_a_table_with_its_answers_among_the_inputs(run: Run, place: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 4)).round(2)
+    text = "\n".join(["a,b,c,answer", *(",".join(map(str, row)) for row in rows)])
+    (place / "table.csv").write_text(text)
+    exported = torch.export.export(
+        torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1)), (torch.randn(2, 3),)
+    )
+    torch.export.save(exported, place / "table.pt2")
+    status, text = run("table.pt2", "--data", "table.csv", *SPEED)
+    assert (
+        status == 2 and "rows have shape (4,); table takes (3,). Of a table, --target-column names the answers" in text
+    )
+    assert run("table.pt2", "--data", "table.csv", "--target-column", "answer", *SPEED, "--accept-loss") == (0, "")
+
+
 def test_settings_are_checked_before_anything_is_read() -> None:
     with pytest.raises(LevshaError, match="format 'int7': unknown"):
         Convert(model="a", data="b", layer=("conv1=int7",)).check()

@@ -227,8 +227,8 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
         ({"weights": "int3"}, "int3"),
         ({"keep": 0.0}, r"keep: is 0; give the share .* above 0 and up to 1"),
         ({"keep": 1.5}, r"keep: is 1.5; give the share"),
-        ({"distil": 2.0}, r"--distil: is 2.0; allowed are 0.0 to 1.0"),
-        ({"epochs": -1}, r"--epochs: is -1; allowed are 0 to"),
+        ({"distil": 2.0}, r"^distil: is 2.0; allowed are 0.0 to 1.0"),
+        ({"epochs": -1}, r"^epochs: is -1; allowed are 0 to"),
         ({"layers": {"fc9": "int8"}}, r"layer 'fc9': there is none"),
     ],
 )
@@ -240,8 +240,9 @@ def test_settings_that_cannot_be(more: dict, message: str) -> None:
 
 def test_fewer_rows_than_a_batch() -> None:
     x, y, *_ = digits()
-    with pytest.raises(LevshaError, match=r"--train.batch: is 64, but there are 36 training samples"):
-        levsha.fine_tune(trained(), x[:50], y[:50], epochs=1)
+    assert levsha.fine_tune(trained(), x[:50], y[:50], epochs=1).about["fine_tuned"]["best_epoch"] == 1
+    with pytest.raises(LevshaError, match=r"^training.batch: is 64, but there are 36 training samples"):
+        levsha.fine_tune(trained(), x[:50], y[:50], training=levsha.Training(epochs=1))
 
 
 def test_fewer_rows_than_can_be_divided() -> None:

@@ -73,13 +73,15 @@ class Meaning:
 
     def to_integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
         """Return real numbers (N, I) of a value as its nearest integers, not clipped; halves go to even."""
-        zero_I, step_I = self.zeros_and_steps(name)
-        return np.rint((np.asarray(real_NI, np.float64) - zero_I) / step_I).astype(np.int64)
+        real_NI = np.asarray(real_NI, np.float64)
+        zero_I, step_I = (_shaped(part, real_NI.shape[1:]) for part in self.zeros_and_steps(name))
+        return np.rint((real_NI - zero_I) / step_I).astype(np.int64)
 
     def to_real(self, name: str, integer_NI: np.ndarray) -> np.ndarray:
         """Return integers (N, I) of a value as real numbers in its units."""
-        zero_I, step_I = self.zeros_and_steps(name)
-        return zero_I + step_I * np.asarray(integer_NI)
+        integer_NI = np.asarray(integer_NI)
+        zero_I, step_I = (_shaped(part, integer_NI.shape[1:]) for part in self.zeros_and_steps(name))
+        return zero_I + step_I * integer_NI
 
     def zeros_and_steps(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return zero and step of each element of a value."""
@@ -121,3 +123,8 @@ class Meaning:
         classes = {name: tuple(names) for name, names in found.get("classes", {}).items()}
         layouts = {name: Layout(*map(tuple, layout)) for name, layout in found.get("layouts", {}).items()}
         return cls(found.get("about", ""), quantities, classes, dict(found.get("notes", {})), layouts)
+
+
+def _shaped(numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of each element in the value's shape; one for all, or one a channel, as they are."""
+    return numbers.reshape(shape) if numbers.size == np.prod(shape) else numbers

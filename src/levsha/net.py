@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from levsha.applications import APPLICATIONS, Application
+from levsha.arrays import as_array
 from levsha.emit.memory import plan_memory
-from levsha.errors import LevshaError
+from levsha.errors import LevshaError, naming_arguments
 from levsha.interpret import interpret
 from levsha.ir import Graph, constant_bytes, count_macs
 from levsha.meaning import Meaning
+from levsha.ops.weights import weights_of
 from levsha.store import load_graph, save_graph
 
 
@@ -54,13 +56,13 @@ class Net:
         ((name, value),) = self._one_input().items()
         layout = self.meaning.layouts.get(name)
         shape = layout.shape if layout else value.shape
-        x_N = np.asarray(x)
+        x_N = as_array(x, f"{self.title}: the input")
         single = x_N.shape == shape
-        x_N = x_N[None] if single else x_N
-        if x_N.shape[1:] != shape:
+        if not single and (not x_N.ndim or x_N.shape[1:] != shape):
             raise LevshaError(
-                f"{self.title}: the input has shape {np.shape(x)}; {shape} is needed, or (rows, {', '.join(map(str, shape))})."
+                f"{self.title}: the input has shape {x_N.shape}; {shape} is needed, or (rows, {', '.join(map(str, shape))})."
             )
+        x_N = x_N[None] if single else x_N
         found = self.run(self.integers(name, layout.lay(x_N) if layout else x_N))
         outputs = [name for name in self.graph.outputs if name in self.meaning.layouts] or list(self.graph.outputs)
         real = [self._real(name, found[name]) for name in outputs]
@@ -77,22 +79,38 @@ class Net:
         return self.graph.inputs
 
     def integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
-        """Return real numbers (N, *shape in memory) of an input, in their units, as the nearest integers that the net takes."""
-        value = self.graph.values[name]
+        """Return real numbers (N, *shape in memory) of an input, in their units, as the nearest integers that the net takes.
+
+        LevshaError for a name that is none, and for numbers that are not finite.
+        """
+        if name not in self.graph.values:
+            raise LevshaError(f"{self.title}: has no value {name!r}; its inputs are {', '.join(self.graph.inputs)}.")
+        value, real_NI = self.graph.values[name], as_array(real_NI, f"{self.title}: {name}")
         if name not in self.meaning.quantities:
-            return np.asarray(real_NI)
+            return real_NI
+        if not np.isfinite(real_NI).all():
+            raise LevshaError(
+                f"{self.title}: {name} holds NaN or infinity, which no integer stands for; give finite numbers."
+            )
         return self.meaning.to_integers(name, real_NI).clip(value.lows, value.highs)
 
     def run(self, inputs: Any) -> dict[str, np.ndarray]:
         """Return the integers of every output (N, *shape) for integers of every input by name, or of the one input alone."""
-        given = inputs if isinstance(inputs, Mapping) else {next(iter(self._one_input())): np.asarray(inputs)}
-        shaped = {
-            name: np.reshape(x, (-1, *self.graph.inputs[name].shape)) if name in self.graph.inputs else x
-            for name, x in given.items()
-        }
-        found = interpret(self.graph, shaped)
+        given = inputs if isinstance(inputs, Mapping) else {next(iter(self._one_input())): inputs}
+        found = interpret(self.graph, {name: self._shaped(name, x) for name, x in given.items()})
         return {name: found[name] for name in self.graph.outputs}
 
+    def _shaped(self, name: str, x: Any) -> np.ndarray:
+        """Integers of an input as (N, *shape), however they were shaped."""
+        x_N = as_array(x, f"{self.title}: {name}")
+        value = self.graph.inputs.get(name)
+        if value is not None and (x_N.size % value.size or not x_N.ndim):
+            raise LevshaError(
+                f"{self.title}: {name} has shape {x_N.shape}; integers of shape (rows, {', '.join(map(str, value.shape))}) are needed."
+            )
+        return x_N if value is None else x_N.reshape(-1, *value.shape)
+
+    @naming_arguments()
     def check(self, target: str = "host", vectors: int = 1000, seed: int = 1) -> Any:
         """Compare every output of so many vectors on a target with the interpreter; return a Check, which has .vectors and .mismatches.
 
@@ -100,6 +118,7 @@ class Net:
         """
         return _above("levsha.evidence.check_net").check_net(self, target, vectors, seed)
 
+    @naming_arguments(to="kind")
     def export(self, kind: str, path: Path | str, prefix: str = "net") -> list[Path]:
         """Write the net in another form, and return the files: c, arduino, onnx, json or bin, as levsha export.
 
@@ -110,7 +129,7 @@ class Net:
     @property
     def sizes(self) -> Sizes:
         """What the net takes, on any chip."""
-        parameters = sum(int(op.weight_OI.size) for op in self.graph.ops if hasattr(op, "weight_OI"))  # pyright: ignore[reportAttributeAccessIssue]
+        parameters = sum(weights_of(self.graph).values())
         inputs = sum(value.size * value.dtype.itemsize for value in self.graph.inputs.values())
         return Sizes(
             parameters, constant_bytes(self.graph), inputs, plan_memory(self.graph).size, count_macs(self.graph)
@@ -156,9 +175,9 @@ class Net:
         return save_graph(self.graph, Path(path), dict(about or {}) | whole | measured)
 
     @classmethod
-    def load(cls, path: Path) -> Net:
+    def load(cls, path: Path | str) -> Net:
         """Read a net; LevshaError where the file is damaged, or was made by a version that kept no meaning."""
-        graph, about = load_graph(path)
+        graph, about = load_graph(Path(path))
         if "meaning" not in about or about.get("application", {}).get("name") not in APPLICATIONS:
             raise LevshaError(
                 f"{path}: was made by an older Levsha and says nothing of what its integers mean; make it anew with levsha run."

@@ -24,7 +24,7 @@ from levsha.capture.part import part_concats
 from levsha.capture.problems import refuse
 from levsha.capture.view import View
 from levsha.errors import LevshaError
-from levsha.lower.node import Clip, Function, Node, Window
+from levsha.lower.node import SAME, Clip, Function, Node, Window
 from levsha.lower.reads import stays_apart
 
 INPUT, OUTPUT = "input", "output"
@@ -76,12 +76,26 @@ def _fold(program: Program, order: tuple[int, ...], keep_sigmoid: bool) -> Folde
     names: dict[str, str] = {}
     for name in program.outputs:
         value = build.materialise(Call("output", (name,), name, build.views[name].shape), build.views[name])
+        if value in names:  # returned twice
+            stored = build.shapes[value]
+            index = np.arange(math.prod(stored)).reshape(stored)
+            value = build.insert(f"{value}_again{len(names)}", "gather", [value], stored, "", index=index).output
         if value == INPUT:
             raise LevshaError(f"{program.about}: returns its input as it is; there is nothing to convert.")
         names[value] = OUTPUT if len(program.outputs) == 1 else f"{OUTPUT}{len(names) + 1}"
         outputs[names[value]] = build.views[name].shape
+    _requantise_outputs(build, set(names))
     nodes = _counted_anew(_named(_needed(build, set(names)), names))
     return Folded(nodes, shape, order, outputs, build.argmax, tuple(dict.fromkeys(build.notes)))
+
+
+def _requantise_outputs(build: Build, outputs: set[str]) -> None:
+    """Outputs have one step, and integers of their own: what only says what integers stand for is computed where it ends there."""
+    for node in reversed(list(build.nodes.values())):
+        if node.output in outputs and node.kind in SAME:
+            outputs = outputs | set(node.inputs)
+            if node.kind == "alias":
+                build.change(node, kind="affine")
 
 
 def _needed(build: Build, wanted: set[str]) -> list[Node]:

@@ -15,6 +15,7 @@ from levsha.capture.view import View, peel
 from levsha.lower.node import Clip, Window
 
 Four = tuple[int, int, int, int]
+BOUNDLESS = (1 << 30, 1 << 30)  # of kernels whose windows may lie in padding alone
 
 
 def image_view(view: View) -> View:
@@ -42,13 +43,14 @@ def four(pads: tuple[int, ...]) -> Four:
 
 
 def _padded(
-    build: Build, call: Call, view: View, pads: Four, is_nothing: bool
+    build: Build, call: Call, view: View, pads: Four, kernel: tuple[int, int], is_nothing: bool
 ) -> tuple[str, tuple[int, int, int], Four]:
-    """The value a window slides over, its shape and its pads; is_nothing: what the fill is there counts like padding."""
+    """The value a window slides over, its shape and its pads; is_nothing: what the fill is there counts like padding. No window
+    may lie in padding alone: wider pads than the kernel (rows, columns) stay elements."""
     image = image_view(view)
     if image.is_filled and is_nothing:
         inner, more = peel(image.index)
-        if not (inner < 0).any():
+        if not (inner < 0).any() and max(more[0], more[2]) < kernel[0] and max(more[1], more[3]) < kernel[1]:
             image = replace(image, index=inner)
             pads = tuple(a + b for a, b in zip(pads, more, strict=True))  # pyright: ignore[reportAssignmentType]
     return build.materialise(call, image), image.shape, pads  # pyright: ignore[reportReturnType]
@@ -57,7 +59,7 @@ def _padded(
 def fold_conv(build: Build, call: Call) -> None:
     """Add a convolution; padding that stands before it is taken into it."""
     a, view, weight = call.attributes, build.view(call.inputs[0]), call.arrays["weight"]
-    value, shape, pads = _padded(build, call, view, four(a["pads"]), view.fill == 0)
+    value, shape, pads = _padded(build, call, view, four(a["pads"]), BOUNDLESS, view.fill == 0)
     _add_conv(build, call, value, weight, Window(
         shape, two(tuple(weight.shape[2:]), 1), two(a["strides"], 1), two(a["dilations"], 1), pads, a["groups"],
     ))  # fmt: skip
@@ -114,7 +116,7 @@ def fold_max_pool(build: Build, call: Call) -> None:
     node = build.nodes.get(view.value)
     never_negative = node is not None and isinstance(node.activation, Clip) and node.activation.lo >= 0
     loses = view.fill == -math.inf or (view.fill == 0 and never_negative)
-    value, shape, pads = _padded(build, call, view, four(a["pads"]), loses)
+    value, shape, pads = _padded(build, call, view, four(a["pads"]), two(a["kernel"], 1), loses)
     window = Window(shape, two(a["kernel"], 1), two(a["strides"], 1), two(a["dilations"], 1), pads)
     order = (1, 2, 0) if len(call.shape) == 3 else (1, 0)
     alone = view.sole
@@ -127,7 +129,7 @@ def fold_average_pool(build: Build, call: Call) -> None:
     """Add sums of windows, and the factor that makes means of them: one an element where windows have more and less in them."""
     a, view = call.attributes, build.view(call.inputs[0])
     ones = torch.ones(1, *view.shape)
-    value, shape, pads = _padded(build, call, view, four(a["pads"]), view.fill == 0)
+    value, shape, pads = _padded(build, call, view, four(a["pads"]), BOUNDLESS, view.fill == 0)
     window = Window(shape, two(a["kernel"], 1), two(a["strides"], 1), (1, 1), pads)
     total = replace(call, attributes={**a, "counted": a["pads"]})
     area = math.prod(a["kernel"])

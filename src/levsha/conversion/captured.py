@@ -15,11 +15,11 @@ from torch import Tensor
 from levsha.applications import Vector
 from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
-from levsha.conversion.inputs import Inputs, inputs_of
+from levsha.conversion.inputs import Inputs, inputs_of, tokens_of
 from levsha.errors import LevshaError, warn
 from levsha.formats import Format, find_format
 from levsha.ir import Op
-from levsha.lower import Lowered, Options, Pins, lower, run_float
+from levsha.lower import Function, Lowered, Options, Pins, lower, run_float
 from levsha.lower.weights import matrices_of
 from levsha.meaning import Layout, Meaning, Quantity
 from levsha.net import Net
@@ -69,7 +69,35 @@ class Captured:
 
     def float_outputs(self, x: np.ndarray) -> np.ndarray:
         """Return the outputs (N, O) of the float net, with what folding left out left out, one behind the other."""
+        tokens = tokens_of(self.folded)
+        if tokens and (x.min() < 0 or x.max() >= tokens):
+            raise LevshaError(
+                f"data: holds numbers {x.min():g}..{x.max():g}; the embedding of {self.opened.title} has rows 0..{tokens - 1}."
+            )
         return np.concatenate([out.reshape(len(x), -1) for out in run_rows(self._float, x, self._size)], 1)
+
+    @property
+    def threshold(self) -> float:
+        """Above which a single output says yes: half of a probability, where a sigmoid at the end was kept; 0 of any other number."""
+        ends = {node.output: node.activation for node in self.folded.nodes}
+        end = ends.get(next(iter(self.folded.outputs)))
+        return 0.5 if isinstance(end, Function) and end.name == "sigmoid" else 0.0
+
+    def check_classes(self, classes: Sequence[str] | None) -> None:
+        """Raise LevshaError unless there is a name for each element of the one output, which is a vector of two or more."""
+        if classes is None:
+            return
+        shapes = list(self.folded.outputs.values())
+        size = math.prod(shapes[0])
+        if len(shapes) > 1 or size != max(shapes[0], default=1) or size < 2:
+            raise LevshaError(
+                f"classes: are for a single output of two numbers or more, one a class; {self.opened.title} returns "
+                f"{', '.join(str(shape) for shape in shapes)}. Leave classes out, and decide by its outputs."
+            )
+        if len(classes) != size:
+            raise LevshaError(
+                f"classes: are {len(classes)} names, {self.opened.title} has {size} outputs; name each of them."
+            )
 
     @property
     def _size(self) -> int:
@@ -81,6 +109,7 @@ class Captured:
 
     def lower(self, options: Options, classes: Sequence[str] | None = None, pins: Pins | None = None) -> Lowered:
         """Return the integers. pins: what a training knows already. classes: names, where the number of a class is the first output; its name is the number where they are none."""
+        self.check_classes(classes)
         then: list[Op] = []
         outputs = tuple(self.folded.outputs)
         if classes is not None or self.folded.argmax:
@@ -99,11 +128,18 @@ def capture_all(
     names: Sequence[str],
     units: Sequence[str],
     keep_sigmoid: bool,
+    y: np.ndarray | None = None,
 ) -> Captured:
-    """Return an opened model, proved on the rows x and ready to be lowered; LevshaError where x does not fit it, or it was not read right."""
+    """Return an opened model, proved on the rows x and ready to be lowered; LevshaError where x does not fit it, or it was not read right.
+
+    y: right answers, where they are known: a sigmoid at the end stays where they are real numbers, since they are what it makes.
+    """
     if x.shape[1:] != opened.shape:
+        wider = x.ndim == 2 and len(opened.shape) == 1 and x.shape[1] > opened.shape[0]
+        table = "Of a table, --target-column names the answers, --drop leaves columns out." if wider else ""
         raise LevshaError(
-            f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. Reshape the data, axes as in the model."
+            f"data: rows have shape {x.shape[1:]}; {opened.title} takes {opened.shape}. "
+            f"{table or 'Reshape the data, axes as in the model.'}"
         )
     if len(np.unique(calibration)) < 2:
         raise LevshaError(
@@ -112,7 +148,12 @@ def capture_all(
     difference = prove(opened, x)
     if opened.notice:
         warn(opened.notice)
-    folded = fold(opened.program, keep_sigmoid)
+    are_numbers = y is not None and y.dtype.kind == "f"
+    folded = fold(opened.program, keep_sigmoid or are_numbers)
+    if are_numbers and any("softmax" in note for note in folded.notes):
+        raise LevshaError(
+            f"y: holds real numbers, but {opened.title} ends in a softmax, which integers leave out; give the numbers of classes, or no y."
+        )
     inputs = inputs_of(calibration, folded, names, units)
     size = sum(math.prod(node.shape) for node in folded.nodes)
     rows = min(len(calibration), max(FEWEST_ROWS, CALIBRATED // size))
@@ -175,6 +216,8 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
             Quantity(name if count == 1 else f"{name} {k}", "", s, z) for k, (s, z) in enumerate(both)
         )
         layouts[name] = Layout(shape, tuple(range(len(shape))))
+    if captured.folded.argmax:  # the model returns the number of a class, and nothing else
+        layouts = {INPUT: layouts[INPUT], CLASS: Layout((), ())}
     meant = {CLASS: tuple(classes)} if classes else {}
     notes = {name: _order(layout) for name, layout in layouts.items() if len(layout.shape) > 1}
     meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, notes, layouts)

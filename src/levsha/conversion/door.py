@@ -13,12 +13,14 @@ from torch import nn
 from levsha.conversion.captured import CALIBRATION_ROWS, Captured, capture_all, net_of, options_of
 from levsha.conversion.measure import goal_of, measure
 from levsha.conversion.opening import open_model
-from levsha.conversion.rows import check_length, check_rows, split_rows
+from levsha.conversion.rows import check_choices, checked_data, split_rows
+from levsha.errors import as_arguments, naming_arguments
 from levsha.interpret import interpret
 from levsha.lower import Lowered
 from levsha.net import Net
 
 
+@naming_arguments()
 def convert(
     model: nn.Module | Path | str,
     x: np.ndarray,
@@ -39,17 +41,17 @@ def convert(
     y: whole numbers (N,) are classes, real numbers (N, O) are to be predicted; without it the net is measured against the float model.
     weights: the format, `levsha formats` lists them; layers: formats of single layers, by a pattern of their names. classes: names of the
     classes, in which case their number is the first output. test: (x, y) to measure on instead of part of the data. keep_sigmoid: make a table
-    of a sigmoid at the end; it is left out otherwise, as a softmax is. What was measured, left out and lost is in `net.about`.
+    of a sigmoid at the end; it is left out otherwise, as a softmax is, unless y holds real numbers. What was measured, left out and lost is in `net.about`.
     LevshaError names everything in a model that has no integer form, and says what is wrong with data that does not fit it.
     """
-    x, y = check_rows(x, "x"), None if y is None else np.asarray(y)
-    check_length(x, y, "y")
+    check_choices(layers, classes, calibration_rows, seed)
+    x, y, tested = checked_data(x, y, test)
     chosen, rest = split_rows(len(x), calibration_rows, seed, test is not None)
     opened = open_model(model, x, None if state is None else Path(state))
-    tested = (x[rest], None if y is None else y[rest]) if test is None else (check_rows(test[0], "test"), test[1])
-    captured = capture_all(opened, x, x[chosen], (), (), keep_sigmoid)
+    captured = capture_all(opened, x, x[chosen], (), (), keep_sigmoid, y)
     lowered = lower_as(captured, weights, layers or {}, classes)
     net = net_of(captured, lowered, classes)
+    tested = tested or (x[rest], None if y is None else y[rest])
     return replace(net, about=about(captured, lowered, net, *tested))
 
 
@@ -61,10 +63,10 @@ def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classe
 def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
     """Return what was measured, left out and lost: JSON."""
     float_NO = captured.float_outputs(x)
-    goal = goal_of(y, float_NO, captured.opened.title)
+    goal = goal_of(y, float_NO, captured.opened.title, captured.threshold)
     return {
         "import_difference": captured.difference,
-        "notices": list(captured.notices),
+        "notices": [as_arguments(notice) for notice in (*captured.notices, captured.inputs.clipped(x)) if notice],
         "findings": list(lowered.findings),
         "rows": {"calibrated": len(captured.calibration), "measured": len(x)},
         "against": "the float model" if goal.of_float else "y",

@@ -12,13 +12,15 @@ from torch import nn
 from levsha.conversion.captured import CALIBRATION_ROWS, capture_all, net_of
 from levsha.conversion.door import about
 from levsha.conversion.opening import open_model
-from levsha.conversion.rows import check_length, check_rows, measured_rows
+from levsha.conversion.rows import check_choices, checked_data, measured_rows
 from levsha.conversion.tuning import Tuning, tune
+from levsha.errors import naming_arguments
 from levsha.net import Net
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress
 
 
+@naming_arguments()
 def fine_tune(
     model: nn.Module | Path | str,
     x: np.ndarray,
@@ -47,16 +49,17 @@ def fine_tune(
     bytes. replace: another training in it is removed. report: is told of every epoch. What came of it is in `net.about`. LevshaError says
     what is wrong with the model, the data or a setting.
     """
+    check_choices(layers, classes, calibration_rows, seed)
     tuning = Tuning(epochs, keep, distil, seed, training)
     tuning.check()
-    x, y = check_rows(x, "x"), None if y is None else np.asarray(y)
-    check_length(x, y, "y")
+    x, y, tested = checked_data(x, y, test)
     learned, rest = measured_rows(len(x), seed, test is not None)
     x_L, y_L = x[learned], None if y is None else y[learned]
-    tested = (x[rest], None if y is None else y[rest]) if test is None else (check_rows(test[0], "test"), test[1])
+    tested = tested or (x[rest], None if y is None else y[rest])
     opened = open_model(model, x, None if state is None else Path(state))
     calibration = x_L[:calibration_rows]
-    captured = capture_all(opened, calibration, calibration, (), (), keep_sigmoid)
+    captured = capture_all(opened, calibration, calibration, (), (), keep_sigmoid, y)
+    captured.check_classes(classes)
     tuned = tune(
         captured, x_L, y_L, weights, layers, tuning=tuning, folder=folder, replace_folder=replace, report=report
     )

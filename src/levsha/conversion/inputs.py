@@ -32,6 +32,19 @@ class Inputs:
     layout: Layout
     note: str
 
+    def clipped(self, x: np.ndarray) -> str:
+        """Return a sentence on how many of real inputs (N, *shape) lie more than a step outside what the net takes; empty where none does."""
+        value = self.source.value
+        steps = (self.layout.lay(x).astype(np.float64) - self.source.zero) / self.source.step
+        outside = (steps < value.lows - 1) | (steps > value.highs + 1)
+        if not outside.any():
+            return ""
+        rows = int(outside.reshape(len(x), -1).any(1).sum())
+        return (
+            f"{int(outside.sum())} of {outside.size} input values that measure, in {rows} of {len(x)} rows, lie outside what the rows that "
+            f"calibrate reach, and are taken as its end: calibrate with rows like those that it meets."
+        )
+
     def integers(self, x: np.ndarray) -> np.ndarray:
         """Return real inputs (N, *shape) as the nearest integers (N, *stored), clipped to what the net takes."""
         laid, value = self.layout.lay(x), self.source.value
@@ -43,19 +56,19 @@ def inputs_of(x: np.ndarray, folded: Folded, names: Sequence[str] = (), units: S
     """Return how real inputs (N, *shape) become integers: as they are where they are bytes or small whole numbers, as k / 255 where they
     are pixels that were divided by 255, else by a step and a zero for each channel with the least mean square error in 256 steps."""
     layout = Layout(folded.shape, folded.order)
-    tokens = _tokens(folded)
+    tokens = tokens_of(folded)
     if tokens:
         whole = Value(layout.stored, 0, tokens - 1)
         return Inputs(Source(whole), _plain(names, units, 1.0), layout, f"numbers 0..{tokens - 1}, as they are")
     if x.dtype == np.uint8 or _is_whole(x, BYTE):
-        top = 1 if x.max() <= 1 else BYTE
+        top = 1 if x.max() <= 1 and x.dtype != np.uint8 else BYTE
         return Inputs(
             Source(Value(layout.stored, 0, top)),
             _plain(names, units, 1.0),
             layout,
             f"whole numbers 0..{top}, as they are",
         )
-    if _is_whole(x * BYTE, BYTE):
+    if x.dtype.kind == "f" and _is_whole(x * BYTE, BYTE):
         return Inputs(
             Source(Value(layout.stored, 0, BYTE), 1 / BYTE),
             _plain(names, units, 1 / BYTE),
@@ -65,8 +78,8 @@ def inputs_of(x: np.ndarray, folded: Folded, names: Sequence[str] = (), units: S
     return _readings(x, folded, layout, names, units)
 
 
-def _tokens(folded: Folded) -> int:
-    """How many rows an embedding of the input has; 0 where there is none."""
+def tokens_of(folded: Folded) -> int:
+    """Return how many rows an embedding of the input has, the smallest of several; 0 where there is none."""
     found = [
         len(n.weight_OI) for n in folded.nodes if n.kind == "embed" and n.weight_OI is not None and INPUT in n.inputs
     ]

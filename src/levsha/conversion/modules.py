@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import pickle
 import sys
@@ -29,14 +30,48 @@ def open_module(model: nn.Module, x: np.ndarray, title: str) -> Opened:
         if parameter.is_floating_point() and not bool(parameter.isfinite().all()):
             raise LevshaError(f"{title}: {name} holds NaN or infinity; train it again, with a lower rate.")
     rows = two_rows(as_tensor(x))
-    _try(model, rows, title)
+    model, notice = _in_float32(model, rows, title)
+    _try(model, rows, title, _hint(model, x))
     program = capture(model, rows)
     _try_again(model, rows, title)
 
     def reference(part: np.ndarray) -> list[np.ndarray]:
-        return [t.numpy() for t in _outputs(_said(model, as_tensor(part)))]
+        try:
+            return [t.numpy() for t in _outputs(_said(model, as_tensor(part)))]
+        except Exception as error:  # the user's own code may raise any
+            raise LevshaError(
+                f"{title}: cannot run on all rows: {own_line(error)}{first_line(error)}.{_hint(model, part)}"
+            ) from None
 
-    return Opened(program, reference, title)
+    return Opened(program, reference, title, notice)
+
+
+def _in_float32(model: nn.Module, rows: Tensor, title: str) -> tuple[nn.Module, str]:
+    """A module that runs on rows of float32: itself, or its copy, where its weights are float64, or half as wide; and what to say of that."""
+    kinds = {value.dtype for value in model.state_dict().values() if value.is_floating_point()}
+    if not kinds - {torch.float32}:
+        return model, ""
+    try:
+        _said(model, rows)
+    except Exception:  # the user's own code may raise any
+        named = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+        try:
+            return copy.deepcopy(model).float(), f"{title}: its weights are {named}; they were read as float32."
+        except Exception as error:
+            raise LevshaError(
+                f"{title}: its weights are {named}, and it cannot be copied ({first_line(error)}); call model.float() first."
+            ) from None
+    return model, ""
+
+
+def _hint(model: nn.Module, x: np.ndarray) -> str:
+    """What may be wrong with rows that a model with an embedding does not take, a sentence; "" where there is none."""
+    tables = [part.num_embeddings for part in model.modules() if isinstance(part, nn.Embedding)]
+    if not tables:
+        return ""
+    if x.min() < 0 or x.max() >= min(tables):
+        return f" Its embedding has rows 0..{min(tables) - 1}, and x holds {x.min():g}..{x.max():g}."
+    return " Rows come as float32: its forward must say x.long() before the embedding."
 
 
 @torch.inference_mode()
@@ -49,14 +84,14 @@ def _outputs(out: Any) -> list[Tensor]:
     return list(out) if isinstance(out, tuple | list) else [out]
 
 
-def _try(model: nn.Module, x: Tensor, title: str) -> None:
+def _try(model: nn.Module, x: Tensor, title: str, hint: str) -> None:
     """Run a module on two rows as it is, before torch.export does, whose complaints are longer."""
     try:
         said = _said(model, x)
     except Exception as error:  # the user's own code may raise any
         raise LevshaError(
             f"{title}: cannot run on rows of shape {tuple(x.shape[1:])}: {own_line(error)}{first_line(error)}. "
-            "Give rows shaped as the model takes them, or mend its forward."
+            f"Give rows shaped as the model takes them, or mend its forward.{hint}"
         ) from None
     outs = _outputs(said)
     odd = [type(out).__name__ for out in outs if not isinstance(out, Tensor)]

@@ -30,7 +30,13 @@ def open_model(model: nn.Module | Path | str, x: np.ndarray, state: Path | None 
     wrong with a file, and names everything in a model that has no integer form.
     """
     if isinstance(model, nn.Module):
+        if state is not None:
+            raise LevshaError(
+                "--state: is for a class in a Python file; a module holds its own weights: model.load_state_dict puts others in."
+            )
         return open_module(model, x, type(model).__name__)
+    if not isinstance(model, str | Path):
+        raise LevshaError(f"model: is of type {type(model).__name__}; give an nn.Module, or the path of {KINDS}.")
     text = str(model)
     path, colon, name = text.rpartition(":")
     if colon and path.endswith(".py"):
@@ -39,7 +45,7 @@ def open_model(model: nn.Module | Path | str, x: np.ndarray, state: Path | None 
         fresh_weights = (
             f"{text}: has the weights that it is made with; if others were trained, give them with --state net.pth."
         )
-        return replace(opened, notice=fresh_weights if fresh else "")
+        return replace(opened, notice=" ".join(filter(None, (fresh_weights * fresh, opened.notice))))
     if state is not None:
         raise LevshaError(f"--state: is for a class in a Python file; {text} holds its own weights.")
     return _file(Path(text))

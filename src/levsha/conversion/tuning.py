@@ -13,7 +13,7 @@ from levsha.conversion.captured import Captured, options_of
 from levsha.conversion.lesson import lesson_of
 from levsha.conversion.measure import goal_of
 from levsha.conversion.tunable import Start, Tunable
-from levsha.errors import LevshaError, check_range
+from levsha.errors import LevshaError, check_number
 from levsha.lower import Function, Lowered, Options, Pins, run_float
 from levsha.lower.build import known_of
 from levsha.lower.calibrate import calibrate
@@ -25,6 +25,7 @@ from levsha.train.surroundings import Progress
 
 HELD_OUT = 10  # one row in so many chooses the best epoch
 LEAST_ROWS = 4
+BATCH = 64  # rows of a step, at most
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,10 @@ class Tuning:
     seed: int = 0
     training: Training | None = None
 
-    @property
-    def settings(self) -> Training:
-        """The settings of the training loop."""
+    def settings(self, rows: int = BATCH) -> Training:
+        """Return the settings of the training loop; rows: that are learned from, of which a batch has no more."""
         return self.training or Training(
-            epochs=max(1, self.epochs), batch=64, optimizer="adamw", rate=2e-3, schedule="cosine", warmup=0.05, seed=self.seed
+            epochs=max(1, self.epochs), batch=min(BATCH, rows), optimizer="adamw", rate=2e-3, schedule="cosine", warmup=0.05, seed=self.seed
         )  # fmt: skip
 
     @property
@@ -56,9 +56,13 @@ class Tuning:
 
     def check(self) -> None:
         """Raise LevshaError for a setting out of range."""
-        check_range("epochs", self.epochs, 0, 1_000_000)
-        check_range("distil", self.distil, 0.0, 1.0)
-        self.settings.check()
+        check_number("epochs", self.epochs, 0, 1_000_000, whole=True)
+        check_number("distil", self.distil, 0.0, 1.0)
+        if self.training is not None and not isinstance(self.training, Training):
+            raise LevshaError(
+                f"training: is of type {type(self.training).__name__}; give levsha.Training(epochs=..., rate=...), or leave it out."
+            )
+        self.settings().check()
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +102,16 @@ def tune(
     tuning.check()
     options = options_of(captured, weights, layers or {})
     float_NO = captured.float_outputs(x)
-    goal = None if y is None else goal_of(y, float_NO, captured.opened.title)
+    goal = None if y is None else goal_of(y, float_NO, captured.opened.title, captured.threshold)
     ends = [node.activation for node in captured.folded.nodes if node.output in captured.folded.outputs]
     lesson = lesson_of(goal, float_NO, tuning.distil, not any(isinstance(end, Function) for end in ends))
     tunable = tunable_of(captured, options, tuning.keep, lesson.unit_O)
     history, best = [], 0
     if tuning.trains:
-        learned, held_out = held_out_rows(len(x), tuning.settings.seed)
+        learned, held_out = held_out_rows(len(x), tuning.settings().seed)
+        settings = replace(tuning.settings(len(learned)), loss=lesson.loss)
         fitted = fit(
-            tunable, lesson.arrays(x, learned), lesson.held_out(x, held_out), replace(tuning.settings, loss=lesson.loss), folder=folder,
+            tunable, lesson.arrays(x, learned), lesson.held_out(x, held_out), settings, folder=folder,
             metrics=lesson.metrics, report=report, key=f"keep {tuning.keep:g}, distil {tuning.distil:g}", replace=replace_folder,
         )  # fmt: skip
         history, best = fitted.history, fitted.best_epoch

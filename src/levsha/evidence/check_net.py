@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from levsha.errors import LevshaError, check_range
+from levsha.errors import LevshaError, check_number
 from levsha.evidence.check import compare, find_first_difference
 from levsha.evidence.remedies import remedies
 from levsha.ir import Graph, constant_bytes
@@ -33,7 +33,8 @@ class Check:
 
 def check_net(net: Net, target_name: str, vectors: int, seed: int) -> Check:
     """Compare every output of so many vectors with the interpreter; LevshaError where a tool is missing, or the net does not fit."""
-    check_range("vectors", vectors, 1, 1_000_000)
+    check_number("vectors", vectors, 1, 1_000_000, whole=True)
+    check_number("seed", seed, 0, 1 << 30, whole=True)
     target = find_target(target_name)
     target.require()
     inputs = draw_vectors(net.graph, vectors, seed)

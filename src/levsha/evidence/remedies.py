@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from levsha.emit.fuse import fuse
 from levsha.emit.memory import plan_memory
 from levsha.formats import FORMATS
-from levsha.ir import Graph, constant_bytes
-from levsha.ops import Conv, Dense
+from levsha.ir import C_TYPES, Graph, constant_bytes
+from levsha.ops import Conv, Dense, Embed
+from levsha.ops.weights import every_op, weights_of
 from levsha.targets import Target
 from levsha.targets.firmware import Sizes
 
@@ -32,24 +35,34 @@ def _inputs(graph: Graph) -> int:
     return sum(value.size * value.dtype.itemsize for value in graph.inputs.values())
 
 
-def _weights(graph: Graph) -> dict[str, int]:
-    """Weights of each layer."""
-    return {op.name: int(op.weight_OI.size) for op in graph.ops if isinstance(op, Dense | Conv)}
+def _bytes(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes of each layer's matrices, which a format packs, and of each table of an embedding, which none does."""
+    matrices: dict[str, int] = {}
+    tables: dict[str, int] = {}
+    for layer, op in every_op(graph):
+        if isinstance(op, Dense | Conv):
+            matrices[layer] = matrices.get(layer, 0) + len(op.format.pack(op.weight_OI.ravel()))
+        elif isinstance(op, Embed):
+            tables[op.name] = sum(c.data.size * np.dtype(C_TYPES[c.c_type][2]).itemsize for c in op.parts().values())
+    return matrices, tables
 
 
 def _flash(graph: Graph, used: int, flash: int) -> str:
-    weights = _weights(graph)
-    largest = max(weights, key=lambda name: weights[name], default="")
-    packed = {op.name: len(op.format.pack(op.weight_OI.ravel())) for op in graph.ops if isinstance(op, Dense | Conv)}
-    now, total = sum(packed.values()), sum(weights.values())
+    matrices, tables = _bytes(graph)
+    both = {name: matrices.get(name, 0) + tables.get(name, 0) for name in (*matrices, *tables)}
+    largest = max(both, key=lambda name: both[name], default="")
+    weights = weights_of(graph)
+    now, total = sum(matrices.values()), sum(weights[name] for name in matrices)
     ways = [
         f"--weights {name} comes to about {used - now + int(total * FORMATS[name].bits / 8):,} B" for name in ("int4", "two_bit", "binary")
         if total * FORMATS[name].bits / 8 < now
     ]  # fmt: skip
+    if tables.get(largest):
+        ways.insert(0, f"rows half as long in {largest} come to about {used - tables[largest] // 2:,} B")
     ways.append(f"--keep 0.5 to about {used - now + now // 3:,} B")
     return (
         (
-            f"Flash: {used:,} B are {used - flash:,} B over {flash:,} B; most is in {largest} ({packed.get(largest, 0):,} B). "
+            f"Flash: {used:,} B are {used - flash:,} B over {flash:,} B; most is in {largest} ({both.get(largest, 0):,} B). "
             f"Ways: {'; '.join(ways[:3])}."
         )
         .replace(",", " ")

@@ -14,7 +14,7 @@ from levsha.lower.calibrate import Options, Pins, Scale, calibrate
 from levsha.lower.choose_steps import choose_scales
 from levsha.lower.means import mean_shifts
 from levsha.lower.node import SAME, Clip, Node, Trace, run_float
-from levsha.lower.reads import TAKES, stays_apart
+from levsha.lower.reads import TAKES, requantised, stays_apart
 from levsha.lower.rules import FINISHES, RULES, Context, Layer, same, several
 from levsha.lower.weights import Known, Weights, highest, quantise_all
 
@@ -109,6 +109,7 @@ def _settle(
 def known_of(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:
     """Return what is known of every value: of sources, of what has a scale of its own, and of what has that of its input."""
     known = {name: Known(source.value, source.step, source.zero, name) for name, source in sources.items()}
+    inner = requantised(nodes)
     for node in nodes:
         if node.kind in SAME:
             known[node.output] = same.know(node, known[node.inputs[0]])
@@ -116,7 +117,7 @@ def known_of(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mappi
         scale = scales[node.output]
         lo, hi = (scale.lo, scale.hi) if scale.table is None else (int(scale.table.min()), int(scale.table.max()))
         known[node.output] = Known(Value(node.shape, lo, hi), scale.step, scale.zero, node.output)
-        if node.kind == "concat" and stays_apart(node.output, node.shape[-1], nodes, TAKES):
+        if node.kind == "concat" and node.output in inner and stays_apart(node.output, node.shape[-1], nodes, TAKES):
             known[node.output] = several.know_concat(node, [known[name] for name in node.inputs], known[node.output])
     return known
 

@@ -152,6 +152,10 @@ def scale_of(
     if isinstance(node.activation, Function):
         return table_scale(node.activation, trace.z.double().numpy(), options.percentile or TABLE_PERCENTILE, last)
     h = trace.h.double().numpy()
+    if not h.any():
+        h = np.ones_like(
+            h
+        )  # a value that never leaves 0 may have any step; a tiny one would ask for factors that nothing holds
     if node.kind == "affine" and node.activation is None and pinned is None and not last:
         rows_NC = h if h.ndim == 2 and not one else h.reshape(-1, 1 if one else h.shape[-1])[:: -(-h.size // LOOKED_AT)]
         step_C, zero_C = mean_square_steps(rows_NC, BYTE_TOP)

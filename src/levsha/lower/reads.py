@@ -16,7 +16,8 @@ def requantised(nodes: Sequence[Node]) -> set[str]:
     """Return the values of which other integers are made; what only moves to an output stays as fine as it is."""
     found: set[str] = set()
     for node in reversed(nodes):
-        if node.kind not in (*SAME, "concat") or node.output in found:
+        rescales = node.kind == "affine" and node.activation is None
+        if not (node.kind in (*SAME, "concat") or rescales) or node.output in found:
             found |= set(node.inputs)
     return found
 

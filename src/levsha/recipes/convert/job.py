@@ -16,8 +16,10 @@ from levsha.conversion.opening import open_model
 from levsha.conversion.sensitivity import sensitivity
 from levsha.conversion.tuning import Tuning, tune
 from levsha.data.samples import Samples
+from levsha.errors import LevshaError
 from levsha.ir import constant_bytes
 from levsha.lower import Lowered, diagnose
+from levsha.lower.weights import matrices_of
 from levsha.net import Net
 from levsha.recipes.convert.bench import Bench, Parts
 from levsha.recipes.convert.settings import FLOAT, Convert
@@ -37,9 +39,11 @@ def convert_split(
     calibration, test = parts.calibration, parts.test
     report(0, "reading the model")
     opened = open_model(settings.model, calibration.x, settings.state)
-    captured = capture_all(opened, test.x, calibration.x, calibration.names, calibration.units, settings.keep_sigmoid)
+    captured = capture_all(
+        opened, test.x, calibration.x, calibration.names, calibration.units, settings.keep_sigmoid, test.y
+    )
     float_NO = captured.float_outputs(test.x)
-    goal = goal_of(test.y, float_NO, opened.title)
+    goal = _goal(captured, test, float_NO)
     found: dict[str, Any] = {
         FLOAT: measure(float_NO, goal, float_NO) | {"parameters": _parameters(captured)},
         "references": references(goal, float_NO),
@@ -64,7 +68,7 @@ def convert_split(
         }  # fmt: skip
     report(len(variants), "what each layer costs")
     rows = sensitivity(captured, test.x, goal)
-    return found | {"capture": _about(captured), "sensitivity": rows, "kind": goal.kind}
+    return found | {"capture": _about(captured, test), "sensitivity": rows, "kind": goal.kind}
 
 
 def make(
@@ -73,9 +77,9 @@ def make(
     """Return a variant's integers, trained on in their own rounding where that is asked for; classes are named where the net decides between
     them. tell: is told of every epoch."""
     assert variant.format is not None
-    outputs = sum(int(np.prod(shape)) for shape in captured.folded.outputs.values())
-    classes = None
-    if goal.kind == "accuracy" and outputs > 1:
+    shapes = tuple(captured.folded.outputs.values())
+    outputs, classes = int(np.prod(shapes[0])), None
+    if goal.kind == "accuracy" and len(shapes) == 1 and outputs == max(shapes[0]) > 1:
         names = parts.calibration.classes
         classes = names if len(names) == outputs else tuple(str(k) for k in range(outputs))
     if not settings.fine_tune and settings.keep == 1.0:
@@ -91,13 +95,23 @@ def make(
 
 
 def _parameters(captured: Captured) -> int:
-    return sum(node.weight_OI.numel() for node in captured.folded.nodes if node.weight_OI is not None)
+    nodes = captured.folded.nodes
+    tables = [node.weight_OI for node in nodes if node.kind == "embed" and node.weight_OI is not None]
+    return sum(matrix.numel() for matrix in (*tables, *(matrix for node in nodes for matrix in matrices_of(node))))
 
 
-def _about(captured: Captured) -> dict[str, Any]:
+def _goal(captured: Captured, test: Samples, float_NO: np.ndarray) -> Goal:
+    try:
+        return goal_of(test.y, float_NO, captured.opened.title, captured.threshold)
+    except LevshaError as error:
+        flag = " Or say what they are: --classes True, or False." if "classes" in str(error) else ""
+        raise LevshaError(f"{error}{flag}") from None
+
+
+def _about(captured: Captured, test: Samples) -> dict[str, Any]:
     folded = captured.folded
     return {
-        "title": captured.opened.title, "difference": captured.difference, "notices": list(captured.notices),
+        "title": captured.opened.title, "difference": captured.difference, "notices": [notice for notice in (*captured.notices, captured.inputs.clipped(test.x)) if notice],
         "input": list(folded.shape), "outputs": {name: list(shape) for name, shape in folded.outputs.items()},
         "quantities": [q.describe() for q in captured.inputs.quantities[:16]],
     }  # fmt: skip

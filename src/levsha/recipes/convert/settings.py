@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
@@ -84,13 +85,32 @@ class Convert(RunSettings):
         parts = [
             digest,
             self.model,
-            _hash_of(self.model.rpartition(":")[0] or self.model),
+            _hash_of(self.model.rpartition(":")[0] or self.model) + _hash_beside(Path(self.model)),
             _hash_of(self.state),
             *self.weights,
             *self.layer,
         ]
         parts += [self.fine_tune, self.keep, self.calibration_rows, self.keep_sigmoid, self.seed, self.splits]
         return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+
+
+def _hash_beside(path: Path) -> str:
+    """A hash of the files that an ONNX file keeps its weights in; "" where it keeps them itself."""
+    if path.suffix != ".onnx":
+        return ""
+    try:
+        beside = [path.parent / name for name in _external(path)]
+    except Exception:  # onnx is not installed, or the file is none: what is wrong with it is said where it is read
+        beside = [file for file in path.parent.glob(f"{escape(path.name)}?*") if file.is_file()]
+    return "".join(_hash_of(file) for file in beside)
+
+
+def _external(path: Path) -> list[str]:
+    """Names of the files that hold tensors of an ONNX file, sorted."""
+    import onnx
+
+    tensors = list(onnx.load(str(path), load_external_data=False).graph.initializer)
+    return sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
 
 
 def _hash_of(path: Path | str | None) -> str:
