@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from benchmarks.kernels import example_layer
-from levsha.applications import Chat
+from levsha.applications import Bare, Chat
 from levsha.applications.chat import decode, graph_predictor
 from levsha.data.pairs import cut_text, typed_query
 from levsha.emit.choose import choose
 from levsha.errors import LevshaError
 from levsha.evidence.check import compare, find_first_difference
 from levsha.formats import FORMATS
-from levsha.ir import Graph
+from levsha.ir import Graph, Value
+from levsha.ops import Conv
 from levsha.targets import TARGETS, Firmware, find_image
+from levsha.targets.avr import Uno
 from levsha.targets.host import Host, HostFirmware
 from tests.nets import CHARSET, small_chat_graph
 from tests.write_golden import GOLDEN, LEDGER, golden_texts, measure
@@ -281,3 +283,17 @@ def test_missing_toolchain_is_explained(monkeypatch: pytest.MonkeyPatch, graph: 
     assert "avr-gcc" in UNO.missing() and "apt-get install gcc-avr" in UNO.missing()
     with pytest.raises(LevshaError, match=r"avr-gcc.* missing; apt-get install gcc-avr"):
         UNO.run(graph, {}, tmp_path)
+
+
+def test_what_one_function_has_on_the_stack_counts(tmp_path: Path, need) -> None:
+    """A net whose data leave a few bytes does not fit; run all the same, its stack would run into the data, and it would never end."""
+    need(Uno())
+    rng = np.random.default_rng(0)
+    conv = Conv(
+        name="y", inputs=("x",), shape=(1, 64, 16), kernel=(1, 9), pads=(0, 4, 0, 4), format=FORMATS["int8"],
+        weight_OI=rng.integers(-9, 9, (4, 144)),
+    )  # fmt: skip
+    firmware = Uno().firmware(Graph({"x": Value((1, 64, 16), 0, 255)}, (conv,)), Bare(), "stack").built(tmp_path)
+    assert 144 <= firmware.frame_bytes < 400  # a window, and what else the function keeps
+    full = replace(firmware, sizes=replace(firmware.sizes, static_bytes=2000))
+    assert full.excess == f"SRAM {2000 + firmware.frame_bytes - 2048} B over 2048"

@@ -35,9 +35,10 @@ SRAM_START = 0x800000  # where avr-ld puts data addresses
 
 @dataclass(frozen=True)
 class UnoFirmware(Firmware):
-    """An ELF image for the ATmega328P, and the Arduino sketch of the same C."""
+    """An ELF image for the ATmega328P, and the Arduino sketch of the same C.  frame_bytes: the least that its stack takes, 0 where unknown."""
 
     meaning: Meaning = field(default_factory=Meaning)
+    frame_bytes: int = 0
 
     def built(self, folder: Path) -> Self:
         for what, size in _largest(self.graph).items():
@@ -48,8 +49,8 @@ class UnoFirmware(Firmware):
                 )
         for name, text in self.sources.items():
             write_file(folder / name, text)
-        call(["avr-gcc", *FLAGS, *ANY_SIZE, "-o", "firmware.elf", "firmware.c"], "uno", cwd=folder)
-        return self.at(folder / "firmware.elf")
+        call(["avr-gcc", *FLAGS, *ANY_SIZE, "-fstack-usage", "-o", "firmware.elf", "firmware.c"], "uno", cwd=folder)
+        return replace(self.at(folder / "firmware.elf"), frame_bytes=_largest_frame(folder))
 
     def at(self, image: Path) -> Self:
         sizes = call(["avr-size", str(image)], "uno").splitlines()[1].split()
@@ -59,7 +60,7 @@ class UnoFirmware(Firmware):
     @property
     def excess(self) -> str:
         assert self.sizes.flash_bytes is not None and self.sizes.static_bytes is not None, "the firmware was not built"
-        flash, static = self.sizes.flash_bytes - FLASH_BYTES, self.sizes.static_bytes - RAM_BYTES
+        flash, static = self.sizes.flash_bytes - FLASH_BYTES, self.sizes.static_bytes + self.frame_bytes - RAM_BYTES
         over = [f"flash {flash} B over {FLASH_BYTES}"] if flash > 0 else []
         return ", ".join(over + ([f"SRAM {static} B over {RAM_BYTES}"] if static >= 0 else []))
 
@@ -112,6 +113,12 @@ class UnoFirmware(Firmware):
         places |= {name: area.address for name, area in zip(self.graph.inputs, inputs, strict=True)}
         sized = ((places[name], self.graph.values[name]) for name in self.graph.outputs)
         return inputs, [Area(start, value.size * value.dtype.itemsize) for start, value in sized]
+
+
+def _largest_frame(folder: Path) -> int:
+    """The most bytes that one function has on the stack, as the compiler says."""
+    lines = [line.split("\t") for path in folder.glob("*.su") for line in path.read_text().splitlines()]
+    return max((int(words[1]) for words in lines if len(words) > 1), default=0)
 
 
 def _largest(graph: Graph) -> dict[str, int]:
