@@ -268,3 +268,12 @@ def test_readings_beyond_those_that_calibrate_are_counted() -> None:
     quiet, loud = convert(model, x, test=(x[:40] * 0.5, None)), convert(model, x, test=(x[:40] * 5, None))
     assert not any("outside what" in notice for notice in quiet.about["notices"])
     assert any("input values that measure" in notice and "of 40 rows" in notice for notice in loud.about["notices"])
+
+
+def test_outputs_far_from_nought_count_from_their_middle() -> None:
+    model, x = nn.Linear(6, 1), rows((6,))
+    with torch.no_grad():
+        model.weight.mul_(0.3)
+        model.bias.fill_(101_325.0)
+    net = convert(model.double().eval(), x.double().numpy())
+    assert net.about["integer"]["r2"] > 0.99, net.about

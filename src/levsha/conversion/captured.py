@@ -150,7 +150,9 @@ def capture_all(
         warn(opened.notice)
     are_numbers = y is not None and y.dtype.kind == "f"
     folded = fold(opened.program, keep_sigmoid or are_numbers)
-    if are_numbers and any("softmax" in note for note in folded.notes):
+    outputs = sum(math.prod(shape) for shape in folded.outputs.values())
+    fits = y is not None and y[0].size == outputs
+    if are_numbers and fits and any("softmax" in note for note in folded.notes):
         raise LevshaError(
             f"y: holds real numbers, but {opened.title} ends in a softmax, which integers leave out; give the numbers of classes, or no y."
         )

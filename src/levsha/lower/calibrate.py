@@ -15,7 +15,7 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
-from levsha.lower.reads import never_negative_of, requantised, steps_by_channel
+from levsha.lower.reads import is_far, never_negative_of, requantised, steps_by_channel
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
@@ -166,6 +166,9 @@ def scale_of(
     clip = (
         node.activation if isinstance(node.activation, Clip) else Clip(0.0 if never_negative else -math.inf, math.inf)
     )
+    if last and options.measured and pinned is None and math.isinf(clip.hi - clip.lo) and is_far(h):
+        middle = float(h.max() + h.min()) / 2  # from 0, the steps would be too coarse to tell one output from the next
+        return Scale(float(np.ptp(h)) / 2 / LARGEST_LOGIT, middle, -INT16_MAX, INT16_MAX)
     step = _step_of(clip, h, last, options) if pinned is None else pinned
     lo, hi = pins.ranges.get(node.output, range_of(clip, step, last, options))
     return Scale(step, zero, lo, hi)

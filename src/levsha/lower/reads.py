@@ -11,6 +11,17 @@ from levsha.lower.node import SAME, Clip, Function, Node
 CARRIES = ("linear", "conv", "sum", "add", "affine")  # kinds whose integers may have steps by channel
 TAKES = ("linear", "conv", "sum", "add", "affine", "concat", *SAME)  # kinds that read such integers
 
+FAR = 8  # spans from 0
+
+
+def is_far(h: np.ndarray) -> bool:
+    """Say whether values lie much farther from 0 than from each other: then they count from their middle.
+
+    >>> is_far(np.array([101324.0, 101326.0])), is_far(np.array([-1.0, 1.0]))
+    (True, False)
+    """
+    return 0 < float(np.ptp(h)) * FAR < float(np.abs(h).min())
+
 
 def requantised(nodes: Sequence[Node]) -> set[str]:
     """Return the values of which other integers are made; what only moves to an output stays as fine as it is."""
