@@ -50,3 +50,15 @@ def test_many_random_nets_are_right_at_every_level(start: int, tmp_path: Path, n
     need(TARGETS["host"])
     for number in range(start, start + 50):
         check(number, tmp_path, number % 5 == 0, 0.9)  # the outputs of some hardly move
+
+
+def test_what_padding_stands_for_has_an_integer(tmp_path: Path, need) -> None:
+    """Batch normalisation behind a ReLU, before a padded convolution: a real 0 may be less than the value ever is."""
+    torch.manual_seed(0)
+    conv, norm, then = torch.nn.Conv2d(2, 6, 3), torch.nn.BatchNorm2d(6), torch.nn.Conv2d(6, 3, 3, padding=2)
+    torch.nn.init.constant_(norm.bias, 3.0)
+    model = torch.nn.Sequential(conv, torch.nn.ReLU(), norm, then, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    x = torch.randn(300, 2, 6, 6)
+    model.train()(x)
+    net = convert(model, x.numpy())
+    assert net.about["integer"]["r2"] > 0.99, net.about["integer"]

@@ -25,7 +25,7 @@ from levsha.capture.problems import refuse
 from levsha.capture.view import View
 from levsha.errors import LevshaError
 from levsha.lower.node import SAME, Clip, Function, Node, Window
-from levsha.lower.reads import stays_apart
+from levsha.lower.reads import is_padded, stays_apart
 
 INPUT, OUTPUT = "input", "output"
 WASTED = 2  # a linear layer over part of a value reads it whole, where that is less than so many times the part
@@ -120,13 +120,24 @@ def _named(nodes: list[Node], names: dict[str, str]) -> tuple[Node, ...]:
 
 
 def _counted_anew(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Nodes in which integers stand for something else by channel only where channels stay apart; elsewhere they are computed."""
-    return tuple(
-        replace(node, kind="affine")
-        if node.kind == "alias" and node.factor_O.size > 1 and not stays_apart(node.output, node.shape[-1], nodes)
-        else node
-        for node in nodes
-    )
+    """Nodes in which integers stand for something else only where that is right for who reads them; elsewhere they are computed."""
+    return tuple(replace(node, kind="affine") if _needs_integers(node, nodes) else node for node in nodes)
+
+
+def _needs_integers(node: Node, nodes: tuple[Node, ...]) -> bool:
+    """Whether channels that stand for something else by channel do not stay apart, or a 0 of padding may lie beyond a value's integers.
+
+    The integers of an input are chosen with its padding in mind.
+    """
+    if node.kind != "alias":
+        return False
+    if node.factor_O.size > 1 and not stays_apart(node.output, node.shape[-1], nodes):
+        return True
+    first = node
+    while first is not None and first.kind == "alias":
+        name = first.inputs[0]
+        first = next((other for other in nodes if other.output == name), None)
+    return first is not None and bool(node.offset_O.any()) and is_padded(node.output, nodes)
 
 
 def _fold_linear(build: Build, call: Call) -> None:

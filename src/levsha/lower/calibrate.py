@@ -15,7 +15,7 @@ from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
-from levsha.lower.reads import is_far, never_negative_of, requantised, steps_by_channel
+from levsha.lower.reads import is_far, is_padded, never_negative_of, requantised, steps_by_channel
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
 SIGNED_TOP = 127  # largest magnitude of a signed value between layers
@@ -140,13 +140,22 @@ def _mean_square_step(above_N: np.ndarray, largest: float, top: int) -> float:
     return float(steps[int(np.argmin(errors))])
 
 
-def scale_of(
-    node: Node, trace: Trace, last: bool, options: Options, pins: Pins, never_negative: bool = False, one: bool = False
-) -> Scale:
+def affine_scale(trace: Trace, one: bool, padded: bool) -> Scale:
+    """Return a scale with a step and a zero for each channel, or one for all; padded: a real 0, which padding is, has an integer."""
+    h = trace.h.double().numpy()
+    rows_NC = h if h.ndim == 2 and not one else h.reshape(-1, 1 if one else h.shape[-1])[:: -(-h.size // LOOKED_AT)]
+    if not padded:
+        step_C, zero_C = mean_square_steps(rows_NC, BYTE_TOP)
+    else:
+        step_C, zero_C = mean_square_steps(np.concatenate([rows_NC, np.zeros((1, rows_NC.shape[1]))]), BYTE_TOP)
+        zero_C = -step_C * np.rint(-zero_C / step_C)
+    return Scale(float(step_C[0]), float(zero_C[0]), 0, BYTE_TOP) if one else Scale(step_C, zero_C, 0, BYTE_TOP)
+
+
+def scale_of(node: Node, trace: Trace, last: bool, options: Options, pins: Pins, never_negative: bool = False) -> Scale:
     """Return the scale of a node's value, chosen from what the float net did except for what is pinned.
 
-    last: no node makes other integers of it. never_negative: that is known of the value, whatever its activation. one: its channels share a
-    step.
+    last: no node makes other integers of it. never_negative: that is known of the value, whatever its activation.
     """
     zero, pinned = pins.zeros.get(node.output, 0.0), pins.steps.get(node.output)
     if isinstance(node.activation, Function):
@@ -155,14 +164,7 @@ def scale_of(
     if not h.any():
         h = np.ones_like(
             h
-        )  # a value that never leaves 0 may have any step; a tiny one would ask for factors that nothing holds
-    if node.kind == "affine" and node.activation is None and pinned is None and not last:
-        rows_NC = h if h.ndim == 2 and not one else h.reshape(-1, 1 if one else h.shape[-1])[:: -(-h.size // LOOKED_AT)]
-        step_C, zero_C = mean_square_steps(rows_NC, BYTE_TOP)
-        if not one:
-            return Scale(step_C, zero_C, 0, BYTE_TOP)
-        step = float(step_C[0])  # a real 0, which a fill may be, has an integer
-        return Scale(step, -step * float(np.rint(-zero_C[0] / step)), 0, BYTE_TOP)
+        )  # what never leaves 0 may have any step; a tiny one would ask for factors that nothing holds
     clip = (
         node.activation if isinstance(node.activation, Clip) else Clip(0.0 if never_negative else -math.inf, math.inf)
     )
@@ -248,8 +250,10 @@ def calibrate(
             scales[node.output] = pins.scales[node.output]
         elif node.cell is not None:
             scales[node.output] = recurrent_scale(node.cell, known[node.inputs[0]], last)
+        elif node.kind == "affine" and node.activation is None and node.output not in pins.steps and not last:
+            one, padded = not steps_by_channel(node, nodes), is_padded(node.output, nodes)
+            scales[node.output] = affine_scale(traces[node.output], one, padded)
         elif node.kind not in SAME:
             trace = traces[node.output]
-            alone = node.kind == "affine" and not steps_by_channel(node, nodes)
-            scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative, alone)
+            scales[node.output] = scale_of(node, trace, last, options, pins, node.output in never_negative)
     return scales

@@ -75,6 +75,18 @@ def stays_apart(name: str, channels: int, nodes: Sequence[Node], kinds: Sequence
     return True
 
 
+def is_padded(name: str, nodes: Sequence[Node]) -> bool:
+    """Say whether some node reads a value with padding around it, or with a fill between its elements, which stand for a real number."""
+    names = {name}
+    for node in nodes:
+        if names & set(node.inputs):
+            filled = node.kind == "gather" and node.index is not None and bool((node.index < 0).any())
+            if filled or (node.kind == "conv" and node.window is not None and any(node.window.pads)):
+                return True
+            names |= {node.output} if node.kind in (*SAME, "concat") else set()
+    return False
+
+
 def never_negative_of(nodes: Sequence[Node]) -> set[str]:
     """Return the values that are sums, means and products of what a clip keeps from being negative."""
     found: set[str] = set()
