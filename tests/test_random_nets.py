@@ -22,6 +22,8 @@ def check(number: int, folder: Path, on_host: bool, least: float) -> None:
     model = RandomNet(number)
     x = torch.randn(240, *model.shape, generator=torch.Generator().manual_seed(number))
     want = model(x)
+    if float(want.std(0).max()) < 1e-6:
+        return  # all its ReLUs are 0
     program = capture(model, x)
     got = run_calls(program, {next(iter(program.inputs)): x})[program.outputs[0]]
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
