@@ -12,14 +12,11 @@ from typing import Literal
 from tyro.conf import Positional, Suppress
 
 from levsha.errors import LevshaError, check_range
-from levsha.formats import find_format
-from levsha.recipes.base import RunSettings, only_named
-
-FLOAT = "float"  # the base of all variants: the user's model
+from levsha.recipes.conversion import Conversion
 
 
 @dataclass(frozen=True)
-class Convert(RunSettings):
+class Convert(Conversion):
     """Turn a model into exact integers, measure them, and put them onto a chip."""
 
     model: Positional[str] = ""
@@ -30,14 +27,6 @@ class Convert(RunSettings):
     """Samples to measure on; without it, part of --data is left out of calibration for that."""
     state: Path | None = None
     """Weights of my_net.py:Net: a .pth (read as weights alone) or .safetensors."""
-    weights: tuple[str, ...] = ("int8",)
-    """Formats of the weights, a variant each; levsha formats lists them."""
-    layer: tuple[str, ...] = ()
-    """Layers with a format of their own, PATTERN=FORMAT, such as 'conv1=int8' or 'stage.*=int4'."""
-    fine_tune: int = 0
-    """Epochs of training with quantised weights and activations, the float model as teacher; 0: none."""
-    keep: float = 1.0
-    """Share of the channels to keep, by structured pruning, before fine-tuning; 1: all."""
     calibration_rows: int = 2000
     """Rows that steps are chosen from, at most."""
     keep_sigmoid: bool = False
@@ -62,23 +51,7 @@ class Convert(RunSettings):
             raise LevshaError(
                 "--data: is missing; give samples as the model takes them: .npz with x (and y), .csv, a folder of images."
             )
-        for name in (*self.weights, *self.layers.values()):
-            find_format(name)
-        only_named(self.weights, "weights")
         check_range("calibration-rows", self.calibration_rows, 1, 1_000_000)
-        check_range("fine-tune", self.fine_tune, 0, 10_000)
-        check_range("keep", self.keep, 0.01, 1.0)
-
-    @property
-    def layers(self) -> dict[str, str]:
-        """The formats of single layers, by pattern; LevshaError where one is malformed."""
-        found = {}
-        for text in self.layer:
-            pattern, equals, name = text.partition("=")
-            if not pattern or not equals or not name:
-                raise LevshaError(f"--layer: is {text!r}; write PATTERN=FORMAT, such as conv1=int8.")
-            found[pattern] = name
-        return found
 
     def key(self, digest: str) -> str:
         """Return a hash of all that decides how the nets come out; digest: of the data."""
@@ -87,10 +60,9 @@ class Convert(RunSettings):
             self.model,
             _hash_of(self.model.rpartition(":")[0] or self.model) + _hash_beside(Path(self.model)),
             _hash_of(self.state),
-            *self.weights,
-            *self.layer,
+            *self.deciding,
         ]
-        parts += [self.fine_tune, self.keep, self.calibration_rows, self.keep_sigmoid, self.seed, self.splits]
+        parts += [self.calibration_rows, self.keep_sigmoid, self.seed, self.splits]
         return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
 
 

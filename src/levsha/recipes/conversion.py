@@ -1,0 +1,52 @@
+"""The settings of every recipe whose float net is captured and becomes integers in the formats asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from levsha.errors import LevshaError, check_range
+from levsha.formats import find_format
+from levsha.recipes.base import RunSettings, only_named
+
+FLOAT = "float"  # the base of all variants: the net before it becomes integers
+
+
+@dataclass(frozen=True)
+class Conversion(RunSettings):
+    """How a float net becomes integers."""
+
+    weights: tuple[str, ...] = ("int8",)
+    """Formats of the weights, a variant each; levsha formats lists them."""
+    layer: tuple[str, ...] = ()
+    """Layers with a format of their own, PATTERN=FORMAT, such as 'conv1=int8' or 'stage.*=int4'."""
+    fine_tune: int = 0
+    """Epochs of training with quantised weights and activations, the float net as teacher; 0: none."""
+    keep: float = 1.0
+    """Share of the channels to keep, by structured pruning, before fine-tuning; 1: all."""
+
+    def check(self) -> None:
+        """Raise LevshaError for a setting that cannot work, before anything is written."""
+        super().check()
+        for name in (*self.weights, *self.layers.values()):
+            find_format(name)
+        if not self.weights:
+            raise LevshaError("--weights: are none; name one format or more, such as int8.")
+        only_named(self.weights, "weights")
+        check_range("fine-tune", self.fine_tune, 0, 10_000)
+        check_range("keep", self.keep, 0.01, 1.0)
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """The formats of single layers, by pattern; LevshaError where one is malformed."""
+        found = {}
+        for text in self.layer:
+            pattern, equals, name = text.partition("=")
+            if not pattern or not equals or not name:
+                raise LevshaError(f"--layer: is {text!r}; write PATTERN=FORMAT, such as conv1=int8.")
+            found[pattern] = name
+        return found
+
+    @property
+    def deciding(self) -> list[object]:
+        """What decides which integers a float net becomes."""
+        return [*self.weights, *self.layer, self.fine_tune, self.keep]
