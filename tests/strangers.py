@@ -8,14 +8,40 @@ from typing import Any
 
 import numpy as np
 
-BLOCKS = {"binary": 8, "ternary": 5, "two_bit": 8, "two_bit_z80": 8, "int4": 4, "int8": 4}
-DIGITS = {"binary": 8, "ternary": 5, "two_bit": 4, "two_bit_z80": 4, "int4": 2, "int8": 1}
-SCALED = {"binary": (2, -1), "ternary": (1, -1), "two_bit": (2, -3), "two_bit_z80": (1, -2), "int4": (1, -7), "int8": (1, 0)}  # fmt: skip
+BLOCKS = {"binary": 8, "ternary": 5, "two_bit": 8, "two_bit_z80": 8, "int3": 8, "int4": 4, "int8": 4, "int16": 4}
+DIGITS = {"binary": 8, "ternary": 5, "two_bit": 4, "two_bit_z80": 4, "int3": 8, "int4": 2, "int8": 1, "int16": 1}
+SCALED = {
+    "binary": (2, -1),
+    "ternary": (1, -1),
+    "two_bit": (2, -3),
+    "two_bit_z80": (1, -2),
+    "int3": (1, -4),
+    "int4": (1, -7),
+    "int8": (1, 0),
+    "int16": (1, 0),
+}
+BYTES = {"int3": 3, "int16": 2}  # of a group of digits; else 1  # fmt: skip
 KINDS = {"uint8_t": "<u1", "int8_t": "<i1", "int16_t": "<i2", "int32_t": "<i4"}
 LETTERS = {"multiplier_O": "_multiplier", "bias_O": "_bias", "extra_O": "_extra", "table": "_table", "table_VE": "_table", "index": ".index", "init": ".init", "pad_I": ".pad_I", "multiplier_KC": ("_multiplier", ".multiplier_KC"), "bias_C": "_bias"}  # fmt: skip
-TOPS = {"binary": 255, "ternary": 255, "two_bit": 127, "two_bit_z80": 127, "int4": 63, "int8": 255}
-MEANS = {"binary": 1.0, "ternary": 1.4, "two_bit": 0.624, "two_bit_z80": 1.25, "int4": 0.42}
-ENDS = {"ternary": (-1, 1), "two_bit_z80": (-2, 1), "int4": (-7, 7), "int8": (-127, 127)}
+TOPS = {
+    "binary": 255,
+    "ternary": 255,
+    "two_bit": 127,
+    "two_bit_z80": 127,
+    "int3": 127,
+    "int4": 63,
+    "int8": 255,
+    "int16": 255,
+}
+MEANS = {"binary": 1.0, "ternary": 1.4, "two_bit": 0.624, "two_bit_z80": 1.25, "int3": 0.7, "int4": 0.42}
+ENDS = {
+    "ternary": (-1, 1),
+    "two_bit_z80": (-2, 1),
+    "int3": (-4, 3),
+    "int4": (-7, 7),
+    "int8": (-127, 127),
+    "int16": (-32767, 32767),
+}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -79,15 +105,18 @@ def unpack(packed: np.ndarray, name: str, outputs: int, inputs: int) -> np.ndarr
 
 
 def unpack_digits(packed: np.ndarray, name: str) -> np.ndarray:
-    byte, digits = packed.astype(int), []
+    size = BYTES.get(name, 1)
+    byte, digits = packed.astype(int).reshape(-1, size) @ 256 ** np.arange(size), []
     for k in range(DIGITS[name]):
         if name == "ternary":
             digits.append(3 * byte >> 8)
             byte = 3 * byte & 255
         elif name == "int8":
             digits.append(np.where(byte > 127, byte - 256, byte))
+        elif name == "int16":
+            digits.append(np.where(byte > 32767, byte - 65536, byte))
         else:
-            width = 8 // DIGITS[name]
+            width = 8 * size // DIGITS[name]
             digits.append(byte >> width * k & (1 << width) - 1)
     factor, offset = SCALED[name]
     return np.stack(digits, 1).ravel() * factor + offset
@@ -323,7 +352,7 @@ def chat_logits(arrays: dict[str, np.ndarray], about: dict[str, Any], query: byt
 
 
 def on_grid(weight: np.ndarray, name: str) -> np.ndarray:
-    size = np.abs(weight).max(1) / 127 if name == "int8" else MEANS[name] * np.abs(weight).mean(1)
+    size = np.abs(weight).max(1) / ENDS[name][1] if name in ("int8", "int16") else MEANS[name] * np.abs(weight).mean(1)
     w = weight / size[:, None]
     if name == "binary":
         grid = np.where(w >= 0, 1, -1)

@@ -98,8 +98,8 @@ def test_data_is_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--seed", "three"], "--seed"),
         (["--seed", "-1"], "--seed: is -1; allowed are 0 to"),
         (
-            ["--variants", "pruned-int3"],
-            "variant 'pruned-int3': unknown; write baseline or pruned, and with a dash one of",
+            ["--variants", "pruned-int5"],
+            "variant 'pruned-int5': unknown; write baseline or pruned, and with a dash one of",
         ),
         (["--target", "uno2"], "target 'uno2': unknown; there are host, uno"),
         (["--preset", "slow"], "quick"),

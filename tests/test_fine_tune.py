@@ -224,7 +224,7 @@ def test_killed_and_started_again_ends_with_the_same_bytes(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "more, message",
     [
-        ({"weights": "int3"}, "int3"),
+        ({"weights": "int5"}, "int5"),
         ({"keep": 0.0}, r"keep: is 0; give the share .* above 0 and up to 1"),
         ({"keep": 1.5}, r"keep: is 1.5; give the share"),
         ({"distil": 2.0}, r"^distil: is 2.0; allowed are 0.0 to 1.0"),

@@ -73,7 +73,7 @@ def _joined(known: Mapping[str, Tensor], outputs: list[str]) -> np.ndarray:
 
 
 def _bytes(node: Node, weights: Format) -> int:
-    return sum(-(-matrix.numel() // weights.digits_per_byte) for matrix in matrices_of(node))
+    return sum(weights.packed_bytes(matrix.numel()) for matrix in matrices_of(node))
 
 
 def _macs(nodes: tuple[Node, ...]) -> int:

@@ -3,12 +3,15 @@
 from levsha.errors import LevshaError
 from levsha.formats.base import Format, loss_verdict
 from levsha.formats.binary import Binary
+from levsha.formats.int3 import Int3
 from levsha.formats.int4 import Int4
 from levsha.formats.int8 import Int8
+from levsha.formats.int16 import Int16
 from levsha.formats.ternary import Ternary
 from levsha.formats.two_bit import TwoBit, TwoBitZ80
 
-FORMATS: dict[str, Format] = {f.name: f for f in (Binary(), Ternary(), TwoBit(), TwoBitZ80(), Int4(), Int8())}
+EVERY = (Binary(), Ternary(), TwoBit(), TwoBitZ80(), Int3(), Int4(), Int8(), Int16())
+FORMATS: dict[str, Format] = {weights.name: weights for weights in EVERY}
 
 
 def find_format(name: str) -> Format:

@@ -11,7 +11,8 @@ import numpy as np
 class Format(ABC):
     """A grid of integer weights, stored as digits: weight = digit_scale * digit + digit_offset.
 
-    A kernel sums digit * x and corrects once an output with the sum of x, so digits may be unsigned and small.
+    A kernel sums digit * x and corrects once an output with the sum of x, so digits may be unsigned and small. Digits are packed in
+    groups: `digits_per_group` of them make one number of `bytes_per_group` bytes, the lowest byte first.
     """
 
     name: ClassVar[str]
@@ -21,11 +22,17 @@ class Format(ABC):
     hi: ClassVar[int]
     digit_scale: ClassVar[int] = 1
     digit_offset: ClassVar[int] = 0
-    digits_per_byte: ClassVar[int] = 1
+    digits_per_group: ClassVar[int] = 1
+    bytes_per_group: ClassVar[int] = 1
     expected_loss: ClassVar[tuple[float, float]]
     """What the format is expected to cost a net, in points of accuracy and in R2. Points: what the nets of docs/figures.md lost, rounded up;
     R2: the same for int8, for the others in proportion."""
-    block: ClassVar[int]  # outputs a kernel keeps in registers: whole bytes, one input at a time
+    block: ClassVar[int]  # outputs a kernel keeps in registers: whole groups, one input at a time
+
+    @property
+    def type(self) -> str:
+        """The numpy type that holds every weight: int8 or int16."""
+        return "int8" if -128 <= self.lo and self.hi <= 127 else "int16"
 
     @property
     def grid(self) -> np.ndarray:
@@ -40,24 +47,33 @@ class Format(ABC):
     def scale(self, weight_OI: Any) -> Any:
         """Return the real value of one grid unit per output, shape (O, 1), for numpy or torch weights."""
 
+    def packed_bytes(self, count: int) -> int:
+        """Return how many bytes a run of so many weights takes: whole groups."""
+        return -(-count // self.digits_per_group) * self.bytes_per_group
+
     def pack(self, weight: np.ndarray) -> np.ndarray:
-        """Return the bytes of a flat run of weights on the grid; the last byte is filled with the lowest digit."""
+        """Return the bytes of a flat run of weights on the grid; the last group is filled with the digit 0."""
         digits = (np.asarray(weight, np.int64) - self.digit_offset) // self.digit_scale
-        padded = np.pad(digits, (0, -len(digits) % self.digits_per_byte)).reshape(-1, self.digits_per_byte)
-        return self.pack_digits(padded).astype(np.uint8)
+        padded = np.pad(digits, (0, -len(digits) % self.digits_per_group)).reshape(-1, self.digits_per_group)
+        return (self.pack_digits(padded)[:, None] >> self._places & 255).astype(np.uint8).reshape(-1)
 
     def unpack(self, data: np.ndarray, count: int) -> np.ndarray:
         """Return the first `count` weights of packed bytes, as int64."""
-        digits = self.unpack_digits(np.asarray(data, np.uint8).astype(np.int64)).reshape(-1)[:count]
+        groups = np.asarray(data, np.uint8).astype(np.int64).reshape(-1, self.bytes_per_group) << self._places
+        digits = self.unpack_digits(groups.sum(1)).reshape(-1)[:count]
         return digits * self.digit_scale + self.digit_offset
+
+    @property
+    def _places(self) -> np.ndarray:
+        return 8 * np.arange(self.bytes_per_group)
 
     @abstractmethod
     def pack_digits(self, digits: np.ndarray) -> np.ndarray:
-        """Return one byte value per row of digits, shape (bytes, digits_per_byte)."""
+        """Return one number per row of digits, shape (groups, digits_per_group); bits above those of a group do not count."""
 
     @abstractmethod
-    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
-        """Return the digits of each byte, shape (bytes, digits_per_byte)."""
+    def unpack_digits(self, groups: np.ndarray) -> np.ndarray:
+        """Return the digits of each group's number, shape (groups, digits_per_group)."""
 
     @abstractmethod
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
@@ -67,12 +83,25 @@ class Format(ABC):
         and 16 bits of the sums count, so that a product of two bytes is enough.
         """
 
+    @property
+    def c_group(self) -> str:
+        """The C type that holds a group's number."""
+        return {1: "uint8_t", 2: "uint16_t"}.get(self.bytes_per_group, "uint32_t")
+
+    def c_read(self) -> str:
+        """Return the C of the group at `w`, a number of the type `c_group`."""
+        if self.bytes_per_group == 1:
+            return "$U8(w)"
+        parts = [f"({self.c_group})$U8(w{f' + {k}' if k else ''}){f' << {8 * k}' if k else ''}" for k in range(self.bytes_per_group)]  # fmt: skip
+        return f"({self.c_group})({' | '.join(parts)})"
+
     def c_next(self) -> list[str]:
-        """Return C lines that take the next weight off the byte `b`, an uint8_t, and call it `weight`."""
-        width = 8 // self.digits_per_byte
+        """Return C lines that take the next weight off `b`, of the type `c_group`, and call it `weight`."""
+        width = 8 * self.bytes_per_group // self.digits_per_group
         scale = "" if self.digit_scale == 1 else f" * {self.digit_scale}"
-        weight = f"(b & {(1 << width) - 1}){scale} - {-self.digit_offset}"
-        return [f"const int8_t weight = (int8_t)({weight});", f"b = (uint8_t)(b >> {width});"]
+        digit = f"{'' if self.bytes_per_group == 1 else '(uint8_t)'}(b & {(1 << width) - 1})"
+        weight = f"{digit}{scale} - {-self.digit_offset}"
+        return [f"const int8_t weight = (int8_t)({weight});", f"b = ({self.c_group})(b >> {width});"]
 
 
 def loss_verdict(
@@ -91,9 +120,9 @@ def loss_verdict(
     return source - variant <= (points if kind == "accuracy" else r2) + margin
 
 
-def bit_fields(width: int) -> np.ndarray:
-    """Return the shifts of the fields of `width` bits in a byte, lowest first."""
-    return np.arange(0, 8, width)
+def bit_fields(width: int, bits: int = 8) -> np.ndarray:
+    """Return the shifts of the fields of `width` bits in a number of so many bits, lowest first."""
+    return np.arange(0, bits, width)
 
 
 def c_product(digit: str, sum_type: str, narrow: bool) -> str:

@@ -17,7 +17,7 @@ class Binary(Format):
     bits = 1.0
     lo, hi = -1, 1
     digit_scale, digit_offset = 2, -1
-    digits_per_byte = 8
+    digits_per_group = 8
     expected_loss = (25.0, 0.30)
     block = 8
 
@@ -32,8 +32,8 @@ class Binary(Format):
     def pack_digits(self, digits: np.ndarray) -> np.ndarray:
         return (digits << bit_fields(1)).sum(1)
 
-    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
-        return data[:, None] >> bit_fields(1) & 1
+    def unpack_digits(self, groups: np.ndarray) -> np.ndarray:
+        return groups[:, None] >> bit_fields(1) & 1
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
         lines, addend = c_widened(sum_type)

@@ -17,7 +17,7 @@ class Int4(Format):
     bits = 4.0
     lo, hi = -7, 7
     digit_offset = -7
-    digits_per_byte = 2
+    digits_per_group = 2
     expected_loss = (2.0, 0.03)
     block = 4
 
@@ -28,8 +28,8 @@ class Int4(Format):
     def pack_digits(self, digits: np.ndarray) -> np.ndarray:
         return (digits << bit_fields(4)).sum(1)
 
-    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
-        return data[:, None] >> bit_fields(4) & 15
+    def unpack_digits(self, groups: np.ndarray) -> np.ndarray:
+        return groups[:, None] >> bit_fields(4) & 15
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
         lines = ["uint8_t b = $U8(w);"]

@@ -27,8 +27,8 @@ class Int8(Format):
     def pack_digits(self, digits: np.ndarray) -> np.ndarray:
         return digits[:, 0] & 255
 
-    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
-        return ((data ^ 128) - 128)[:, None]
+    def unpack_digits(self, groups: np.ndarray) -> np.ndarray:
+        return ((groups ^ 128) - 128)[:, None]
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
         wide = "int32_t" if sum_type == "uint32_t" else "int16_t"

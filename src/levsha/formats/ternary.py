@@ -22,7 +22,7 @@ class Ternary(Format):
     bits = 1.6
     lo, hi = -1, 1
     digit_offset = -1
-    digits_per_byte = 5
+    digits_per_group = 5
     expected_loss = (8.0, 0.15)
     block = 5
 
@@ -33,8 +33,8 @@ class Ternary(Format):
     def pack_digits(self, digits: np.ndarray) -> np.ndarray:
         return -(-(digits @ _POWERS) * 256 // 243)
 
-    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
-        digits, rest = [], data
+    def unpack_digits(self, groups: np.ndarray) -> np.ndarray:
+        digits, rest = [], groups
         for _ in range(5):
             digits.append(rest * 3 >> 8)
             rest = rest * 3 & 255

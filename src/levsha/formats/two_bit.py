@@ -17,7 +17,7 @@ class TwoBit(Format):
     bits = 2.0
     lo, hi = -3, 3
     digit_scale, digit_offset = 2, -3
-    digits_per_byte = 4
+    digits_per_group = 4
     expected_loss = (6.0, 0.10)
     block = 8
 
@@ -32,8 +32,8 @@ class TwoBit(Format):
     def pack_digits(self, digits: np.ndarray) -> np.ndarray:
         return (digits << bit_fields(2)).sum(1)
 
-    def unpack_digits(self, data: np.ndarray) -> np.ndarray:
-        return data[:, None] >> bit_fields(2) & 3
+    def unpack_digits(self, groups: np.ndarray) -> np.ndarray:
+        return groups[:, None] >> bit_fields(2) & 3
 
     def c_accumulate(self, sum_type: str, narrow: bool) -> list[str]:
         lines = ["uint8_t b = $U8(w);"]

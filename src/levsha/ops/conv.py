@@ -186,6 +186,7 @@ class Conv(Windowed):
         yield example((3, 3, 4), "int8_t", "ternary", 8, (3, 3), groups=4, **own)
         yield example((5, 3), "int16_t", "int8", 3, (1, 3), groups=3, pads=(0, 2, 0, 0), dilations=(1, 2))
         yield example((2, 2, 4), "int8_t", "int8", 4, one, groups=2)
+        yield example((1, 3, 2), "int16_t", "int16", 4, one, groups=2)
         yield example((3, 3, 4), "int16_t", "two_bit_z80", 6, (2, 2), groups=2, dilations=(2, 1), **own)
         last = example((2, 3, 2), "int16_t", "int8", 3, (2, 3), pads=around, pad_I=np.array([7, -100]))
         yield replace(last, inputs={"x": Value((2, 3, 2), -128, 255, ranges=((0, 255), (-128, -9)))})

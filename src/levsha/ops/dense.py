@@ -96,8 +96,8 @@ class Dense(Op):
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         """Bytes without a sign on both sides: with one, processors without VNNI saturate sums of two products at 16 bits."""
         weight_IO = self.weight_OI.T.astype(np.int64)
-        if x[0].dtype.itemsize > 1 or len(weight_IO) > MOST_BYTES_SUMMED:
-            weights = builder.cast(builder.constant(weight_IO, "int8"), "int32")
+        if not sums_bytes(self.format, x[0], len(weight_IO)):
+            weights = builder.cast(builder.constant(weight_IO, self.format.type), "int32")
             return builder.node("MatMul", [flat(builder, builder.read(self.inputs[0], "int32"), x[0]), weights])
         source, zero = builder.unsigned(self.inputs[0])
         weights, zeros = builder.constant(weight_IO + 128, "uint8"), [builder.constant(z, "uint8") for z in (zero, 128)]
@@ -113,12 +113,18 @@ class Dense(Op):
                 Value((6,), 0, 60, total=60),
             ):
                 outputs = int(rng.integers(1, 20))
-                weight_OI = rng.choice(weight_format.grid, (outputs, value.size))
+                fits = np.abs(weight_format.grid) * value.size * max(value.hi, -value.lo) < 1 << 31
+                weight_OI = rng.choice(weight_format.grid[fits], (outputs, value.size))
                 yield Graph({"x": value}, (cls(name="y", inputs=("x",), weight_OI=weight_OI, format=weight_format),))
         image = Value((2, 1, 3), -128, 255, ranges=((0, 9), (-128, 127), (0, 255)))
         for weight_format, value in ((FORMATS["int8"], image), (FORMATS["int4"], Value((2, 3), -128, 127))):
             weight_OI = rng.choice(weight_format.grid, (5, value.size))
             yield Graph({"x": value}, (cls(name="y", inputs=("x",), weight_OI=weight_OI, format=weight_format),))
+
+
+def sums_bytes(weights: Format, x: Value, count: int) -> bool:
+    """Say whether ONNX can sum so many products of one output as products of bytes."""
+    return weights.type == "int8" and x.dtype.itemsize == 1 and count <= MOST_BYTES_SUMMED
 
 
 def check_grid(weight_OI: np.ndarray, weights: Format) -> None:
@@ -142,8 +148,7 @@ def check_sums(lo: int, hi: int, sum_bits: int, x: Value, weight_OI: np.ndarray)
 def pack_blocks(weight_OI: np.ndarray, weights: Format) -> np.ndarray:
     """Return the bytes of weights in the order `c_functions` reads them: block of outputs, input, output in the block."""
     outputs, count = weight_OI.shape
-    lowest = weights.digit_offset if weights.digits_per_byte > 1 else 0
-    rows = np.full((-(-outputs // weights.block) * weights.block, count), lowest, np.int64)
+    rows = np.full((-(-outputs // weights.block) * weights.block, count), weights.digit_offset, np.int64)
     rows[:outputs] = weight_OI
     return weights.pack(rows.reshape(-1, weights.block, count).swapaxes(1, 2).reshape(-1))
 
@@ -180,7 +185,7 @@ static $KERNEL const uint8_t *${name}(const uint8_t *w, const {x_type} *v, const
         if (a || !$BRANCHES) {{
             {accumulate}
         }}
-        w += {weights.block // weights.digits_per_byte};
+        w += {weights.packed_bytes(weights.block)};
     }} while (v != v_end);
     {" ".join(f"sums[{k}] = {s};" for k, s in enumerate(sums))}
     return w;

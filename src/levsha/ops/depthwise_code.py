@@ -25,7 +25,7 @@ def depthwise_window(op: Conv, out: Value, x: Value) -> WindowCode:
     body = [f"for ({counter} o = 0; o < {outputs}; ++o) y[o] = 0;"]
     for name, start, packed_KB in _parts(op):
         constants[name] = Constant("uint8_t", packed_KB.ravel())
-        end = min(outputs, start + packed_KB.shape[1] * op.format.digits_per_byte // times * times)
+        end = min(outputs, start + _outputs(op, packed_KB.shape[1]))
         first, ends = start // times, f"y + {start}, y + {end}"
         calls = [f"${kernel}(w, {at} + {first}, {ends});".replace(" + 0,", ",") for at in ("v", "pad")]
         taps = op.c_taps(
@@ -47,7 +47,7 @@ def _parts(op: Conv) -> list[tuple[str, int, np.ndarray]]:
     An array holds all of them, or where these exceed ARRAY_BYTES, those of some channels.
     """
     (times, _), (outputs, taps) = op.group_shape, op.weight_OI.shape
-    step = max(1, ARRAY_BYTES // taps * op.format.digits_per_byte // times) * times
+    step = max(times, _outputs(op, ARRAY_BYTES // taps))
     starts = range(0, outputs, step)
     found = []
     for start in starts:
@@ -57,17 +57,28 @@ def _parts(op: Conv) -> list[tuple[str, int, np.ndarray]]:
     return found
 
 
+def _outputs(op: Conv, size: int) -> int:
+    """The outputs, of whole channels, whose weights of one tap so many bytes hold."""
+    weights, times = op.format, op.group_shape[0]
+    return size // weights.bytes_per_group * weights.digits_per_group // times * times
+
+
 def _c_tap(name: str, weights: Format, x: Value, out: Value, times: int) -> str:
     """The inner loop: one weight for each output, the outputs of a channel one after the other."""
     wrapping = f"u{out.c_type.removeprefix('u')}"
-    add = f"if (a || !$BRANCHES) *y = ({out.c_type})({wrapping})(({wrapping})*y + {_product(x, wrapping)});\n++y;"
-    several = weights.digits_per_byte > 1
-    read = [f"if (!left) {{\n    b = $U8(w++);\n    left = {weights.digits_per_byte};\n}}", "--left;"]
-    step = "\n".join([*(read if several else ["const uint8_t b = $U8(w++);"]), *weights.c_next(), add])
+    add = f"if (a || !$BRANCHES) *y = ({out.c_type})({wrapping})(({wrapping})*y + {_product(weights, x, wrapping)});\n++y;"
+    several, kind = weights.digits_per_group > 1, weights.c_group
+    group = [f"b = {weights.c_read()};", f"w += {weights.bytes_per_group};"] if weights.bytes_per_group > 1 else ["b = $U8(w++);"]  # fmt: skip
+    if several:
+        lines = indent("\n".join([*group, f"left = {weights.digits_per_group};"]), "    ")
+        group = [f"if (!left) {{\n{lines}\n}}", "--left;"]
+    else:
+        group[0] = f"const {kind} {group[0]}"
+    step = "\n".join([*group, *weights.c_next(), add])
     if times > 1:
         counter = c_index(times)
         step = f"for ({counter} k = 0; k < {times}; ++k) {{\n{indent(step, '    ')}\n}}"
-    digits = "    uint8_t b = 0, left = 0;\n" if several else ""
+    digits = f"    {kind} b = 0;\n    uint8_t left = 0;\n" if several and kind != "uint8_t" else "    uint8_t b = 0, left = 0;\n" if several else ""  # fmt: skip
     return f"""/* Adds weight * x to the sums of all outputs, {times} a channel; weights {weights.meaning}. */
 static $KERNEL void ${name}(const uint8_t *w, const {x.c_place} *x, {out.c_place} *y, const {out.c_place} *end)
 {{
@@ -79,11 +90,11 @@ static $KERNEL void ${name}(const uint8_t *w, const {x.c_place} *x, {out.c_place
 """
 
 
-def _product(x: Value, wrapping: str) -> str:
+def _product(weights: Format, x: Value, wrapping: str) -> str:
     """The C of weight * a, free of signed overflow, and as narrow as it may be."""
-    if x.dtype.itemsize == 1:
+    if x.dtype.itemsize == 1 and weights.type == "int8":
         return f"({wrapping})((int16_t)weight * (int16_t)a)"
-    if wrapping == "uint32_t" and x.dtype.itemsize == 2:
+    if wrapping == "uint32_t" and x.dtype.itemsize <= 2:
         return f"({wrapping})((int32_t)weight * a)"
     wide = "uint32_t" if wrapping == "uint32_t" else "unsigned"
     return f"({wrapping})(({wide})weight * ({wide})a)"

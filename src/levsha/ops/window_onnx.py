@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from levsha.builder import MOST_BYTES_SUMMED, OnnxBuilder, combine, reshaped
+from levsha.builder import OnnxBuilder, combine, reshaped
 from levsha.ir import Value
+from levsha.ops.dense import sums_bytes
 
 if TYPE_CHECKING:
     from levsha.ops.conv import Conv
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def conv_onnx(op: Conv, builder: OnnxBuilder, x: Value) -> str:
     """Bytes by ConvInteger; of wider ones each window is gathered and multiplied, since ONNX has no Conv of them."""
-    if x.dtype.itemsize == 1 and op.weight_OI.shape[1] <= MOST_BYTES_SUMMED:
+    if sums_bytes(op.format, x, op.weight_OI.shape[1]):
         y = _conv_bytes(op, builder)
     else:
         y = _conv_gathered(op, builder)
@@ -107,9 +108,9 @@ def _conv_gathered(op: Conv, builder: OnnxBuilder) -> str:
     windows, taps, (outputs, channels) = op.out_size[0] * op.out_size[1], op.kernel[0] * op.kernel[1], op.group_shape
     weight_GMI = op.weight_OI.astype(np.int64).reshape(op.groups, outputs, -1)
     if op.groups == 1:
-        weights = builder.cast(builder.constant(weight_GMI[0].T, "int8"), "int32")
+        weights = builder.cast(builder.constant(weight_GMI[0].T, op.format.type), "int32")
         return builder.node("MatMul", [reshaped(builder, found, (windows, taps * channels)), weights])
-    weights = builder.cast(builder.constant(weight_GMI.swapaxes(1, 2), "int8"), "int32")
+    weights = builder.cast(builder.constant(weight_GMI.swapaxes(1, 2), op.format.type), "int32")
     by_group = reshaped(builder, found, (windows, taps, op.groups, channels))
     by_group = builder.node("Transpose", [by_group], perm=[0, 3, 1, 2, 4])
     sums = builder.node("MatMul", [reshaped(builder, by_group, (op.groups, windows, taps * channels)), weights])

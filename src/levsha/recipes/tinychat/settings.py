@@ -55,8 +55,10 @@ _BINARY = replace(_QUANTISED, epochs=160, rate=8e-3, temperature=1.0)
 class Quantise:
     """Training with quantised weights and activations, one schedule a format; 8 bits need none."""
 
+    int16: Schedule = _INT8
     int8: Schedule = _INT8
     int4: Schedule = _INT4
+    int3: Schedule = _INT4
     two_bit: Schedule = _TWO_BIT
     two_bit_z80: Schedule = _QUANTISED
     ternary: Schedule = _TERNARY
@@ -65,9 +67,17 @@ class Quantise:
     """Activations are scaled so that this percentile of the positive ones becomes the largest integer."""
 
 
-ACTIVATION_TOP = {"int8": 255, "int4": 63, "two_bit": 127, "two_bit_z80": 127, "ternary": 255, "binary": 255}
+ACTIVATION_TOP = {
+    "int16": 255,
+    "int8": 255,
+    "int4": 63,
+    "two_bit": 127,
+    "two_bit_z80": 127,
+    "ternary": 255,
+    "binary": 255,
+}
 """Largest activation integer for each weight format, so that sums over 128 inputs fit 16 bits; 127 where it is not named."""
-SUM_BITS = {"int8": 32}
+SUM_BITS = {"int8": 32, "int16": 32}
 """Widest sum a format's layers may need; 16 where it is not named."""
 
 

@@ -40,7 +40,7 @@ def takes(op: Dense | Conv, out: Value, x: Value) -> bool:
 
 def block_bytes(op: Dense | Conv) -> int:
     """Return the bytes of one block of outputs: the packed weights may be cut at any multiple of it."""
-    return BLOCK * op.weight_OI.shape[1] // op.format.digits_per_byte
+    return op.format.packed_bytes(BLOCK * op.weight_OI.shape[1])
 
 
 def packed(op: Dense) -> np.ndarray:
