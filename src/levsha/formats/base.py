@@ -32,7 +32,7 @@ class Format(ABC):
     @property
     def type(self) -> str:
         """The numpy type that holds every weight: int8 or int16."""
-        return "int8" if -128 <= self.lo and self.hi <= 127 else "int16"
+        return "int8" if self.lo >= -128 and self.hi <= 127 else "int16"
 
     @property
     def grid(self) -> np.ndarray:

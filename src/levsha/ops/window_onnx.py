@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def conv_onnx(op: Conv, builder: OnnxBuilder, x: Value) -> str:
     """Bytes by ConvInteger; of wider ones each window is gathered and multiplied, since ONNX has no Conv of them."""
-    if sums_bytes(op.format, x, op.weight_OI.shape[1]):
-        y = _conv_bytes(op, builder)
-    else:
-        y = _conv_gathered(op, builder)
+    y = _conv_bytes(op, builder) if sums_bytes(op.format, x, op.weight_OI.shape[1]) else _conv_gathered(op, builder)
     return reshaped(builder, y, (*op.out_size, len(op.weight_OI)))
 
 
