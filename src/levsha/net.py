@@ -14,12 +14,13 @@ import numpy as np
 from levsha.applications import APPLICATIONS, Application
 from levsha.arrays import as_array
 from levsha.emit.memory import plan_memory
-from levsha.errors import LevshaError, naming_arguments
+from levsha.errors import LevshaError, check_number, naming_arguments
 from levsha.interpret import interpret
 from levsha.ir import Graph, constant_bytes, count_macs
 from levsha.meaning import Meaning
 from levsha.ops.weights import weights_of
 from levsha.store import load_graph, save_graph
+from levsha.targets.native import compiled_run, prepare
 
 
 class Sizes(NamedTuple):
@@ -94,11 +95,29 @@ class Net:
             )
         return self.meaning.to_integers(name, real_NI).clip(value.lows, value.highs)
 
-    def run(self, inputs: Any) -> dict[str, np.ndarray]:
-        """Return the integers of every output (N, *shape) for integers of every input by name, or of the one input alone."""
+    def run(self, inputs: Any, threads: int = 1) -> dict[str, np.ndarray]:
+        """Return the integers of every output (N, *shape) for integers of every input by name, or of the one input alone.
+
+        After about a second's work in the interpreter, or once `compile` was called, by a library that was compiled for this machine and
+        computes the same integers. threads: over which it spreads the rows.
+        """
+        if threads != 1:
+            with naming_arguments():
+                check_number("threads", threads, 1, 1024, whole=True)
         given = inputs if isinstance(inputs, Mapping) else {next(iter(self._one_input())): inputs}
-        found = interpret(self.graph, {name: self._shaped(name, x) for name, x in given.items()})
-        return {name: found[name] for name in self.graph.outputs}
+        shaped = {name: self._shaped(name, x) for name, x in given.items()}
+        found = compiled_run(self.graph, shaped, threads)
+        if found is None:
+            known = interpret(self.graph, shaped)
+            found = {name: known[name] for name in self.graph.outputs}
+        return found
+
+    def compile(self, instructions: str | None = None) -> str:
+        """Compile the net for this machine now; return which vector instructions run it, or 'off' where the interpreter does.
+
+        instructions: their name, or 'off'; by default what LEVSHA_NATIVE says, else the best that the processor has.
+        """
+        return prepare(self.graph, instructions)
 
     def _shaped(self, name: str, x: Any) -> np.ndarray:
         """Integers of an input as (N, *shape), however they were shaped."""

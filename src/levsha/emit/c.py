@@ -68,7 +68,8 @@ def emit_c(
     constants and comments. tests: inputs (N, *shape) for PREFIX_self_test, which is compiled where PREFIX_SELF_TEST is defined.
     example: the program in the header's comment; one around the bare net where none is given.
     """
-    style, plan = style or Style(), plan_memory(graph)
+    style = style or Style()
+    plan = plan_memory(graph, style.dialect.slack)
     names = Names(style.prefix, style.instance, style.private, style.single)
     if not style.private:
         check_names(graph, style.prefix)

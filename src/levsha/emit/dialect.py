@@ -18,10 +18,12 @@ typedef int32_t $ALIAS $i32;
 class Dialect:
     """prologue: C that defines, with `$` for the net's prefix: $FLASH behind the name of a constant array, $U8(p), $I16(p)
     and $I32(p) to read an element of one, $KERNEL before an inner loop, $BRANCHES: 1 where a branch costs less than the sums it
-    skips, 0 where it keeps them from being computed several at once."""
+    skips, 0 where it keeps them from being computed several at once. slack: bytes behind every value that kernels may read, or fill with
+    anything, because they work on whole vectors; 0 where they may not, and memory is scarce."""
 
     name: str
     prologue: str
+    slack: int = 0
 
 
 PORTABLE = Dialect(

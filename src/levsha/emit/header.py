@@ -31,9 +31,7 @@ def header_text(
         *(_constants(graph, name, names, meaning) for name in dict.fromkeys((*graph.inputs, *graph.outputs))),
         _state(graph, names, plan),
         "" if names.private else '#ifdef __cplusplus\nextern "C" {\n#endif',
-        f"static {names.prefix}_state {names.prefix}_instance;\n"
-        if names.private
-        else _declarations(graph, names, tested),
+        _declarations(graph, names, tested),
         *(_accessor(graph, name, plan, names) for name in graph.outputs),
         names.body_mark,
         float_helpers(graph, names, meaning),
@@ -134,6 +132,8 @@ def _state(graph: Graph, names: Names, plan: Plan) -> str:
 
 def _declarations(graph: Graph, names: Names, tested: bool) -> str:
     lines = []
+    if names.private:
+        return f"static {names.prefix}_state {names.prefix}_instance;\n" if names.instance else ""
     if names.instance:
         lines = [
             "/* The one state; put inputs into it. */",

@@ -20,14 +20,17 @@ class Plan:
     size: int
 
 
-def plan_memory(graph: Graph) -> Plan:
+def plan_memory(graph: Graph, slack: int = 0) -> Plan:
     """Place the output of every group of ops: a pool for each C type, or all types mixed, whichever takes less.
 
     Pools come first among equals: sums then start at one address and activations at another in every layer, and a
     compiler can make constants of them. A value is alive from the group that makes it to the last group that reads it; for
     good if the caller reads it, or if a later stage does, because that stage may run again. What lies inside a group
     has no place; a group of several ops may write over what it has read, see `lead_of`.
+    slack: bytes of nobody's behind every value (see Dialect); none then lies over another that is alive, or off a multiple of these bytes.
     """
+    if slack:
+        return _plan(_placed(graph, lambda _: True, lambda old, new: False, slack))
     plans = [_in_pools(graph)]
     plans.append(_plan(_placed(graph, lambda _: True, lambda old, new: old.dtype.itemsize >= new.dtype.itemsize)))
     if any(len(group) > 1 for group in fuse(graph)):
@@ -55,7 +58,7 @@ def _plan(spans: dict[str, Span]) -> Plan:
 
 
 def _placed(
-    graph: Graph, belongs: Callable[[Value], bool], may_reuse: Callable[[Value, Value], bool]
+    graph: Graph, belongs: Callable[[Value], bool], may_reuse: Callable[[Value, Value], bool], slack: int = 0
 ) -> dict[str, Span]:
     """Place the values that belong, first fit in order of birth; an elementwise op may write over a dying input where may_reuse says so."""
     stages = stages_of_groups(graph)
@@ -70,8 +73,8 @@ def _placed(
         if shared not in placed or not may_reuse(graph.values[shared], value):
             shared = None
         alive = [span for other, span in placed.items() if other != shared and dies[other] >= time]
-        unit = value.dtype.itemsize
-        start, size = placed[shared][0] if shared else 0, value.size * unit
+        unit = slack or value.dtype.itemsize
+        start, size = placed[shared][0] if shared else 0, value.size * value.dtype.itemsize + slack
         if not shared or any(low < start + size and start < end for low, end in alive):
             start = _first_fit(alive + ([placed[shared]] if shared else []), size, unit)
         placed[name] = (start, start + size)

@@ -1,0 +1,100 @@
+"""When a graph is compiled for this machine, and what runs it until then.
+
+The interpreter is the law, and quick to start; a library takes about a second to make. So a graph is interpreted until that has been
+worth a second's work, or somebody asks. Both compute the same integers: tests hold every op and format to that.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from levsha.errors import LevshaError, warn
+from levsha.ir import Graph, count_macs
+from levsha.targets.native.compiler import machine
+from levsha.targets.native.instructions import INSTRUCTIONS, best_of
+from levsha.targets.native.library import Library
+
+VARIABLE = "LEVSHA_NATIVE"  # names the instructions to use, or "off": nothing is compiled
+ENOUGH = 200_000_000  # elements and multiply-accumulates that are interpreted first: about a second
+_LOCK = threading.Lock()
+
+
+@dataclass
+class _Graph:
+    """What is known of a graph. work: of one run; done: so far. settled: whether it is decided what runs it."""
+
+    work: int
+    done: int = 0
+    settled: bool = False
+    library: Library | None = None
+
+
+_KNOWN: WeakKeyDictionary[Graph, _Graph] = WeakKeyDictionary()
+_said: set[str] = set()
+
+
+def compiled_run(graph: Graph, inputs: Mapping[str, np.ndarray], threads: int = 1) -> dict[str, np.ndarray] | None:
+    """Return every output of a batch from the compiled graph; None where the interpreter is to run it, or to say what is wrong.
+
+    inputs: integers (N, *shape) by input name. threads: over which rows are spread.
+    """
+    known = _KNOWN.get(graph) or _first_seen(graph)
+    if not known.settled:
+        known.done += known.work * max((len(x) for x in inputs.values()), default=0)
+        if known.done < ENOUGH:
+            return None
+        _settle(graph, known, None)
+    return known.library.run(inputs, threads) if known.library else None
+
+
+def prepare(graph: Graph, instructions: str | None = None) -> str:
+    """Compile a graph now, or load what was compiled before; return the name of the instructions it uses, 'off' for the interpreter.
+
+    instructions: a name in INSTRUCTIONS, or 'off'; by default the variable LEVSHA_NATIVE, else the best that the processor has.
+    LevshaError for a name that is none, and where the processor does not have them.
+    """
+    known = _KNOWN.get(graph) or _first_seen(graph)
+    _settle(graph, known, instructions)
+    return known.library.instructions if known.library else "off"
+
+
+def _first_seen(graph: Graph) -> _Graph:
+    values = sum(value.size for value in graph.values.values())
+    return _KNOWN.setdefault(graph, _Graph(count_macs(graph) + values))
+
+
+def _settle(graph: Graph, known: _Graph, instructions: str | None) -> None:
+    """Decide what runs a graph: a library, or, said once, the interpreter."""
+    name = instructions or os.environ.get(VARIABLE) or ""
+    if name not in ("", "off", *INSTRUCTIONS):
+        raise LevshaError(
+            f"{VARIABLE}: is {name!r}; off, or one of {', '.join(INSTRUCTIONS)} is allowed. Leave it out for the best there is."
+        )
+    with _LOCK:
+        known.settled, known.library = True, None
+        if name == "off":
+            return
+        if not machine():
+            return _say(
+                "no gcc was found, or it does not know this processor: nets run in the interpreter, which is exact and slow"
+            )
+        if name and not INSTRUCTIONS[name].found(machine()):
+            raise LevshaError(
+                f"{VARIABLE}: is {name!r}, which this processor does not have; it has {', '.join(n for n, one in INSTRUCTIONS.items() if one.found(machine()))}."
+            )
+        try:
+            known.library = Library.of(graph, name or best_of(machine()).name)
+        except LevshaError as error:
+            _say(f"nets run in the interpreter, which is exact and slow: {error}")
+
+
+def _say(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        warn(text)
