@@ -39,11 +39,12 @@ class Job:
 
 @dataclass(frozen=True)
 class News:
-    """What a job says of itself: steps done, and a few words."""
+    """What a job says of itself: steps done, and a few words; stays: as a line of its own, above the bars too."""
 
     job: str
     done: int
     text: str
+    stays: bool = False
 
 
 def say(news: News) -> None:
@@ -163,6 +164,10 @@ class _Watch:
         self.progress.update(task, completed=news.done, text=news.text)
         stage, now = news.text.partition("  ")[0], time.monotonic()
         last_stage, last_time, unsaid = self.shown.get(news.job, ("", 0.0, ""))
+        if news.stays:
+            self.shown[news.job] = (stage, now, "")
+            self._print(news.job, news.text)
+            return
         if self.console.is_terminal:
             return
         if stage != last_stage and unsaid:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
 from levsha.conversion.inputs import Inputs, inputs_of, tokens_of
 from levsha.errors import LevshaError, warn
-from levsha.formats import Format, find_format
+from levsha.formats import find_format
+from levsha.formats.by_layer import formats_of
 from levsha.ir import Op
 from levsha.lower import Function, Lowered, Options, Pins, lower, run_float
 from levsha.lower.weights import matrices_of
@@ -243,15 +242,3 @@ def options_of(captured: Captured, weights: str, layers: Mapping[str, str]) -> O
     names = [node.name for node in captured.folded.nodes if matrices_of(node)]
     own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
     return Options(format=find_format(weights), formats=own, measured=True)
-
-
-def formats_of(nodes: Sequence[str], layers: Mapping[str, Format]) -> dict[str, Format]:
-    """Return the format of each named layer; LevshaError names the nearest where there is none."""
-    found: dict[str, Format] = {}
-    for pattern, weights in layers.items():
-        hit = fnmatch.filter(nodes, pattern.replace(".", "_"))
-        if not hit:
-            near = difflib.get_close_matches(pattern, nodes, 3, 0.3) or nodes[:5]
-            raise LevshaError(f"layer {pattern!r}: there is none; the nearest are {', '.join(near)}.")
-        found |= dict.fromkeys(hit, weights)
-    return found

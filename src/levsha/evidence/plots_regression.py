@@ -52,38 +52,6 @@ def draw_scatter(
     save_figure(figure, folder / "scatter")
 
 
-def draw_confusion(
-    label_N: np.ndarray,
-    chosen: Mapping[str, np.ndarray],
-    captions: Mapping[str, str],
-    classes: Sequence[str],
-    folder: Path,
-) -> None:
-    """Draw how often each class was taken for each, a panel a net, as FOLDER/scatter.png and .svg."""
-    figure, panels = new_figure(1, len(chosen), (4.6 * len(chosen), 4.8))
-    for axes, (name, chosen_N) in zip(panels.flat, chosen.items(), strict=True):
-        counts = np.zeros((len(classes), len(classes)), int)
-        np.add.at(counts, (label_N, chosen_N), 1)
-        axes.imshow(np.sqrt(counts), cmap="Blues")
-        for row, column in np.argwhere(counts):
-            dark = counts[row, column] > counts.max() / 3
-            axes.text(
-                column,
-                row,
-                counts[row, column],
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if dark else "black",
-            )
-        axes.set(xticks=range(len(classes)), yticks=range(len(classes)), xticklabels=classes, yticklabels=classes)
-        axes.set_title(f"{name}\n{captions[name]}", fontsize=10)
-        axes.set_xlabel("approximated class")
-        axes.grid(False)
-    panels.flat[0].set_ylabel("reference class")
-    save_figure(figure, folder / "scatter")
-
-
 def draw_comparison(curves: Mapping[str, Mapping[str, Sequence[float]]], unit: str, folder: Path) -> None:
     """Draw the validation loss of several optimizers over iterations and over seconds, as FOLDER/compare.png and .svg."""
     figure, panels = new_figure(1, 2, (10, 4.4), sharey=True)
@@ -111,22 +79,6 @@ def draw_bars(names: Sequence[str], mean_I: np.ndarray, size_I: np.ndarray, titl
     axes.set_xlabel(f"change of the output for one standard deviation of the input{f', {unit}' if unit else ''}")
     axes.set_title(title, fontsize=11)
     axes.legend(frameon=False)
-    save_figure(figure, path)
-
-
-def draw_maps(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], titles: Sequence[str], path: Path) -> None:
-    """Draw each image above the map of the gradient by its pixels: red raises the output, blue lowers it."""
-    figure, panels = new_figure(2, len(images), (1.75 * len(images), 4.0))
-    largest = max(float(np.abs(m).max()) for m in maps) or 1.0
-    shown = None
-    for column, (image, gradient, title) in enumerate(zip(images, maps, titles, strict=True)):
-        panels[0, column].imshow(image, cmap="Greys")
-        shown = panels[1, column].imshow(gradient, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        panels[0, column].set_title(title, fontsize=9)
-        for axes in panels[:, column]:
-            axes.set_axis_off()
-    bar = figure.colorbar(shown, ax=panels[1, :].tolist(), fraction=0.02, pad=0.01)
-    bar.set_label("gradient of the logit", fontsize=8)
     save_figure(figure, path)
 
 

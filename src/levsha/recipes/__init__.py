@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 RECIPES = {  # name: one line for the command line's help; the module levsha.recipes.NAME.recipe holds the recipe itself
     "tinychat": "a chat on query|response pairs: text to a chip",
+    "images": "pictures into classes: train, quantise, compare sizes, accuracy and speed; a camera-sized net on a chip",
     "convert": "a torch or ONNX model of yours as exact integers; the same as levsha convert",
     "regression": "numbers or classes from a table of readings, or of small images: see training work; a sensor model on a chip",
 }

@@ -7,6 +7,8 @@ from typing import Any
 
 from levsha.evidence.table import grouped
 
+UNITS_A_KB = 1024  # bytes
+
 
 def sentences(results: Mapping[str, Any]) -> list[str]:
     """Return what was proved, what the best variant keeps, and what it takes."""

@@ -12,7 +12,8 @@ from tyro.conf import Positional
 from levsha.data.table import Table
 from levsha.data.table_file import kept_table
 from levsha.errors import check_range
-from levsha.evidence.plots_regression import draw_bars, draw_maps, short_names
+from levsha.evidence.plots_images import draw_maps
+from levsha.evidence.plots_regression import draw_bars, short_names
 from levsha.recipes.regression.settings import settings_of
 from levsha.run import Run
 

@@ -12,7 +12,8 @@ from levsha.applications.sensor import READINGS
 from levsha.data.table import Table, split_table
 from levsha.data.table_file import keep_table, kept_table
 from levsha.errors import LevshaError
-from levsha.evidence.plots_regression import draw_confusion, draw_learning, draw_scatter
+from levsha.evidence.plots_images import draw_confusion
+from levsha.evidence.plots_regression import draw_learning, draw_scatter
 from levsha.evidence.table import NAME, Column, chip_columns, number
 from levsha.jobs import Job, News, say
 from levsha.net import Net
@@ -149,7 +150,7 @@ class RegressionRecipe(Recipe[Regression, Table]):
         )
         if data.is_classes:
             captions = {name: f"{first[name]['test_accuracy']:.1f} % of the test samples right" for name in nets}
-            draw_confusion(reference, answer_of, captions, data.outputs, settings.out)
+            draw_confusion(reference, answer_of, captions, data.outputs, settings.out / "scatter")
             return
         unit = f" {data.output_unit}" if data.output_unit else ""
         captions = {

@@ -1,0 +1,80 @@
+"""The files of a run's nets, weighed, and how long an image takes on this machine.  Imports torch."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from levsha.evidence.speed import microseconds
+from levsha.files import write_file
+from levsha.recipes.bench import Bench
+from levsha.recipes.conversion import FLOAT
+from levsha.recipes.deliver import ROOM
+from levsha.recipes.images.net import build_net
+from levsha.recipes.images.settings import Images
+from levsha.recipes.pipeline import folder_of
+from levsha.run import Run
+
+BATCHES = (1, 64)
+TIMED = 512  # test images, at most
+
+
+def float_net(run: Run, settings: Images, data: Bench) -> nn.Sequential:
+    """Return the float net of a run's first split, which reads raw pixels."""
+    net = build_net(settings.shape(data), settings.seed)
+    net.load_state_dict(load_file(folder_of(run.folder, "split", settings.seed, "training") / f"{FLOAT}.safetensors"))
+    return net.eval()
+
+
+def sizes(run: Run, settings: Images, data: Bench) -> dict[str, int]:
+    """Return the bytes of the file of each variant: of the float net what torch.save makes of its state, of the others the packed net.
+
+    LevshaError where a file cannot be written, as on a full disk; nothing half written is left.
+    """
+    saved, path = io.BytesIO(), run.folder / ROOM / f"{FLOAT}.pt"
+    torch.save(float_net(run, settings, data).state_dict(), saved)
+    write_file(path, saved.getvalue())
+    return {FLOAT: _bytes(path)} | {
+        name: _bytes(run.folder / ROOM / name / "net.bin")
+        for name in (f"{FLOAT}-{weights}" for weights in settings.weights)
+    }
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size
+
+
+def speeds(run: Run, settings: Images, data: Bench) -> dict[str, dict[str, float]]:
+    """Return microseconds an image by variant and batch, on one thread: torch for the float net, the call of Net for the others."""
+    assert data.test is not None
+    net, x = float_net(run, settings, data), data.test.x[:TIMED]
+
+    @torch.inference_mode()
+    def in_torch(part: np.ndarray) -> object:
+        return net(torch.from_numpy(part).float())
+
+    calls: dict[str, Callable[[np.ndarray], object]] = {FLOAT: in_torch}
+    calls |= {name: run.net(name) for name in (f"{FLOAT}-{weights}" for weights in settings.weights)}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = {str(batch): microseconds(calls, x, batch) for batch in BATCHES}
+    finally:
+        torch.set_num_threads(threads)
+    return {name: {batch: us[name] for batch, us in found.items()} for name in calls}
+
+
+def machine() -> str:
+    """Return what this machine computes with."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
