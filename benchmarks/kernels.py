@@ -57,7 +57,7 @@ def measure(target: Uno, op: Op, value: Value, x_NI: np.ndarray) -> Measured:
     with tempfile.TemporaryDirectory() as scratch:
         firmware = target.firmware(graph, Bare(), "benchmark").built(Path(scratch))
         outcome = firmware.vectors({"x": x_NI})
-        code = choose_code(op, graph, target.kernels)
+        code = choose_code(op, graph.values, target.kernels)
         weights = sum(constant.data.size for constant in code.constants.values())
         rest = target.firmware(empty, Bare(), "benchmark").built(Path(scratch)).sizes.flash_bytes
     assert outcome.cycles is not None and outcome.stack_bytes is not None and rest and firmware.sizes.flash_bytes

@@ -87,9 +87,9 @@ def digits_cnn(weights: str = "int8") -> Graph:
     return net.graph()
 
 
-def mini_cnn(weights: str = "int8") -> Graph:
-    """28 x 28 pixels to 10 classes: two convolutions, a pool behind each, a linear layer."""
-    net = Layers((28, 28, 1), weights)
+def mini_cnn(weights: str = "int8", size: int = 28) -> Graph:
+    """Size x size pixels to 10 classes: two convolutions, a pool behind each, a linear layer."""
+    net = Layers((size, size, 1), weights)
     for outputs in (8, 16):
         net.conv(outputs)
         net.pool()

@@ -220,7 +220,7 @@ def test_what_is_written_over_the_input_was_read_before(data: st.DataObject) -> 
     if window and all(size >= k for size, k in zip(chain.value.shape, window, strict=False)):
         chain.pool(kernel=window, strides=data.draw(st.sampled_from([window, (3, 3)])))
     (group,), values, unit = fuse(chain.graph), chain.graph.values, chain.x.dtype.itemsize
-    lead, rows = lead_of(group, values), pixels_read(group)
+    lead, rows = lead_of((group,), values), pixels_read(group)
     assert lead is not None
     size = values[group[-1].name].shape[-1] * values[group[-1].name].dtype.itemsize
     for pixel, _ in enumerate(rows):
@@ -250,8 +250,6 @@ def test_an_output_lies_over_what_was_read(tmp_path: Path, need) -> None:
     plan = plan_memory(chain.graph)
     assert plan.size == 8 * 8 * 4 + 2 * (8 + 1) * 4
     equals_the_interpreter(chain.graph, TARGETS["host"], tmp_path)
-    assert plan_memory(digits_cnn()).size == 8 * 8 * 8
-    assert plan_memory(mini_cnn()).size == 13 * 13 * 8
 
 
 def test_what_somebody_else_reads_is_not_written_over() -> None:

@@ -270,7 +270,7 @@ def test_the_planner_chooses_what_the_ledger_has_measured_as_faster() -> None:
     """Its estimates need no toolchain; the ledger is what was measured."""
     for row in json.loads(LEDGER.read_text())["uno"]["layers"]:
         op, value, _ = example_layer(row["format"], row["x"], row["inputs"], row["outputs"])
-        chosen = choose(op, Graph({"x": value}, (op,)), UNO.kernels)
+        chosen = choose(op, Graph({"x": value}, (op,)).values, UNO.kernels)
         fastest = min(("portable", "dense24"), key=lambda name: row[name]["cycles"])
         assert (chosen.name if chosen else "portable") == fastest
         if chosen:

@@ -8,13 +8,14 @@ from textwrap import indent
 
 import numpy as np
 
-from levsha.emit.choose import Kernel, choose_group
+from levsha.emit.choose import Kernel
 from levsha.emit.dialect import ALIAS, PORTABLE, Dialect
-from levsha.emit.fuse import Group, fuse, stages_of_groups
 from levsha.emit.header import header_text
 from levsha.emit.memory import plan_memory
 from levsha.emit.names import Names, check_names, check_prefix
 from levsha.emit.selftest import self_test
+from levsha.emit.stream import Stream, streams_of
+from levsha.emit.stream_code import stream_code
 from levsha.emit.text import comment
 from levsha.ir import SIGIL, Code, Constant, Graph, Op, c_name
 from levsha.meaning import Meaning
@@ -73,13 +74,11 @@ def emit_c(
     names = Names(style.prefix, style.instance, style.private, style.single)
     if not style.private:
         check_names(graph, style.prefix)
-    code_of = {group[-1].name: choose_group(group, graph, style.kernels) for group in fuse(graph)}
+    streams = streams_of(graph, plan.held)
+    code_of = {stream: stream_code(stream, graph, style.kernels) for stage in streams for stream in stage}
     codes = list(code_of.values())
     header = header_text(graph, title, names, plan, meaning or Meaning(), example, bool(tests))
-    stages = [
-        _stage(graph, index, groups, code_of, plan.offset, names)
-        for index, groups in enumerate(stages_of_groups(graph))
-    ]
+    stages = [_stage(graph, index, stage, code_of, plan.offset, names) for index, stage in enumerate(streams)]
     parts = [
         "#include <stdint.h>",
         style.dialect.prologue + ALIAS,
@@ -125,16 +124,18 @@ def _functions(codes: Sequence[Code]) -> list[str]:
 def _stage(
     graph: Graph,
     index: int,
-    groups: Sequence[Group],
-    code_of: Mapping[str, Code],
+    streams: Sequence[Stream],
+    code_of: Mapping[Stream, Code],
     offset: Mapping[str, int],
     names: Names,
 ) -> str:
     """The function of one stage: every value it touches gets a name, then come the statements of its ops."""
-    touched = dict.fromkeys(name for group in groups for name in (*group[0].inputs, group[-1].name))
+    touched = dict.fromkeys(
+        name for stream in streams for group in stream for name in (*group[0].inputs, group[-1].name)
+    )
     places = [_place(graph, name, offset, names, graph.stages[index]) for name in touched]
     unused = [] if touched or names.instance else ["(void)state;"]
-    body = "\n".join([*places, *(code_of[group[-1].name].call for group in groups), *unused])
+    body = "\n".join([*places, *(code_of[stream].call for stream in streams), *unused])
     head = f"{names.linkage}void {names.function(f'run_{list(graph.inputs)[index]}')}"
     return f"{head}\n{{\n{indent(body, '    ')}\n}}\n"
 

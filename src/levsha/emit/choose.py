@@ -6,14 +6,13 @@ As FFTW chooses (Frigo and Johnson 2005): solvers, a planner that estimates, and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from levsha.emit.fuse import Group
-from levsha.ir import Code, Graph, Op, Value
-from levsha.ops import Conv
-from levsha.ops.conv_code import WindowCode
-from levsha.ops.fused_code import fused_code
+from levsha.ir import Code, Op, Value
+from levsha.ops.fused_code import Call, fused_code
+from levsha.ops.window import WindowCode, Windowed
 
 NONZERO = (
     0.44  # share of activations that are not zero, where nothing better is known: what the chat's hidden layers have
@@ -54,27 +53,32 @@ class Kernel(ABC):
         return None
 
 
-def choose(op: Op, graph: Graph, kernels: Sequence[Kernel]) -> Kernel | None:
+def choose(op: Op, values: Mapping[str, Value], kernels: Sequence[Kernel]) -> Kernel | None:
     """Return the kernel with the fewest estimated cycles; None where the portable C is as good as any."""
-    out, x = graph.values[op.name], [graph.values[name] for name in op.inputs]
+    out, x = values[op.name], [values[name] for name in op.inputs]
     taking = [k for k in kernels if isinstance(op, k.op) and k.takes(op, out, *x)]
     best = min(taking, key=lambda k: k.cost(op, out, *x).cycles, default=None)
     return best if best and best.cost(op, out, *x).cycles < best.portable_cost(op, out, *x).cycles else None
 
 
-def choose_code(op: Op, graph: Graph, kernels: Sequence[Kernel]) -> Code:
+def choose_code(op: Op, values: Mapping[str, Value], kernels: Sequence[Kernel]) -> Code:
     """Return the C of the kernel that was chosen, else the op's own."""
-    out, x = graph.values[op.name], [graph.values[name] for name in op.inputs]
-    kernel = choose(op, graph, kernels)
+    out, x = values[op.name], [values[name] for name in op.inputs]
+    kernel = choose(op, values, kernels)
     return kernel.code(op, out, *x) if kernel else op.code(out, *x)
 
 
-def choose_group(group: Group, graph: Graph, kernels: Sequence[Kernel]) -> Code:
-    """Return the C of ops that are computed together: the first of them, a Conv where there are several, by the kernel that was chosen."""
+def choose_group(
+    group: Group, values: Mapping[str, Value], kernels: Sequence[Kernel], call: Call | None = None
+) -> Code:
+    """Return the C of ops that are computed together: the first of them, which slides a window where there are several, by the kernel that was chosen.
+
+    call: where they are told what to compute; see `fused_code`.
+    """
     op = group[0]
-    if len(group) == 1:
-        return choose_code(op, graph, kernels)
-    assert isinstance(op, Conv)
-    out, x, kernel = graph.values[op.name], graph.values[op.inputs[0]], choose(op, graph, kernels)
+    if len(group) == 1 and not call:
+        return choose_code(op, values, kernels)
+    assert isinstance(op, Windowed)
+    out, x, kernel = values[op.name], values[op.inputs[0]], choose(op, values, kernels)
     window = kernel.window(op, out, x) if kernel else None
-    return fused_code(group, window or op.window(out, x), graph.values)
+    return fused_code(group, window or op.window(out, x), values, call)

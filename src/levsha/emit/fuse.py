@@ -1,4 +1,4 @@
-"""Which ops are computed together, window by window, so that what lies between them takes no memory: a Conv and what follows it.
+"""Which ops are computed together, window by window, so that what lies between them takes no memory: one that slides a window and what follows it.
 
 The graph is not changed: groups are a matter of the text and of the arena.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from levsha.ir import Graph, Op, Value
 from levsha.ops import Conv, Lookup, MaxPool, Requantize
+from levsha.ops.window import Windowed
 
 Group = tuple[
     Op, ...
@@ -18,8 +19,8 @@ Group = tuple[
 def fuse(graph: Graph) -> tuple[Group, ...]:
     """Return the ops of a graph in groups, in an order in which they can be computed; most have one op.
 
-    A Conv is joined by the elementwise ops behind it, then by a MaxPool whose windows do not overlap, as long as nobody else
-    reads what lies between, neither another op nor the caller.
+    A Conv, MaxPool or SumPool is joined by the elementwise ops behind it, a Conv then by a MaxPool whose windows do not overlap, as
+    long as nobody else reads what lies between, neither another op nor the caller.
     """
     readers: dict[str, list[Op]] = {}
     for op in graph.ops:
@@ -42,7 +43,7 @@ def stages_of_groups(graph: Graph) -> tuple[tuple[Group, ...], ...]:
 def _from(first: Op, readers: Mapping[str, list[Op]], graph: Graph) -> Group:
     """The longest group that starts with an op."""
     group = [first]
-    while isinstance(first, Conv):
+    while isinstance(first, Windowed):
         name = group[-1].name
         if (
             name in graph.outputs
@@ -56,7 +57,7 @@ def _from(first: Op, readers: Mapping[str, list[Op]], graph: Graph) -> Group:
 
 def _joins(op: Op, group: list[Op], values: Mapping[str, Value]) -> bool:
     """Whether an op that reads the last of a group can be computed window by window as well."""
-    if isinstance(group[-1], MaxPool) or len(op.inputs) > 1:
+    if (len(group) > 1 and isinstance(group[-1], MaxPool)) or len(op.inputs) > 1:
         return False
     value = values[group[-1].name]
     if isinstance(op, Requantize):
@@ -64,5 +65,11 @@ def _joins(op: Op, group: list[Op], values: Mapping[str, Value]) -> bool:
     if isinstance(op, MaxPool):
         apart = all(stride >= size for stride, size in zip(op.strides, op.kernel, strict=True))
         plain = not any(op.pads) and set(op.dilations) == {1}
-        return apart and plain and op.shape == value.shape and values[op.name].c_type == value.c_type
+        return (
+            isinstance(group[0], Conv)
+            and apart
+            and plain
+            and op.shape == value.shape
+            and values[op.name].c_type == value.c_type
+        )
     return isinstance(op, Lookup)

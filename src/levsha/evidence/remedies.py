@@ -72,7 +72,8 @@ def _flash(graph: Graph, used: int, flash: int) -> str:
 
 def _ram(graph: Graph, static: int, ram: int) -> str:
     """RAM is the input and the largest pair of values that are alive together."""
-    bytes_of = {name: value.size * value.dtype.itemsize for name, value in graph.values.items()}
+    inputs = {name: value.size * value.dtype.itemsize for name, value in graph.inputs.items()}
+    bytes_of = inputs | plan_memory(graph).bytes_of
     around_of = {group[-1].name: sum(bytes_of[n] for n in (group[-1].name, *group[0].inputs)) for group in fuse(graph)}
     peak, around = max(around_of.items(), key=lambda item: item[1])
     half = static - around + around // 2

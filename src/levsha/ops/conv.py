@@ -12,11 +12,11 @@ from levsha.arith import FLOAT32_EXACT, FLOAT64_EXACT
 from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
-from levsha.ir import C_TYPES, Code, Graph, Value
-from levsha.ops.conv_code import WindowCode, conv_window, is_contiguous, map_code
+from levsha.ir import C_TYPES, Code, Constant, Graph, Value
+from levsha.ops.conv_code import c_read, conv_window, is_contiguous, map_code, padding
 from levsha.ops.dense import check_grid, check_sums
 from levsha.ops.depthwise_code import depthwise_window
-from levsha.ops.window import Windowed
+from levsha.ops.window import WindowCode, Windowed
 from levsha.ops.window_onnx import conv_onnx
 
 CHUNK = 1 << 20  # gathered elements that `run` holds at a time
@@ -89,6 +89,10 @@ class Conv(Windowed):
         """What padding is read as: int64 (C,)."""
         return np.zeros(self.shape[2], np.int64) if self.pad_I is None else self.pad_I.astype(np.int64)
 
+    def c_filling(self, x: Value) -> tuple[str, dict[str, Constant]]:
+        constants = padding(self, x)
+        return c_read(x.c_type, f"${self.name}_pad + c") if constants else str(int(self.pad_C[0])), constants
+
     def _bounds(self, x: Value) -> tuple[int, int]:
         weight_OI, low_C, high_C = self.weight_OI.astype(np.int64), *self.channel_ends(x)
         if any(self.pads):
@@ -151,7 +155,6 @@ class Conv(Windowed):
         return map_code(self, out, self.window(out, x[0]))
 
     def window(self, out: Value, x: Value) -> WindowCode:
-        """Return the portable C of one window, for `code` and for what is computed window by window with others."""
         return depthwise_window(self, out, x) if self.is_depthwise else conv_window(self, out, x)
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:

@@ -9,23 +9,10 @@ import numpy as np
 
 from levsha.ir import Code, Constant, Value, c_long, c_name
 from levsha.ops.dense import ARRAY_BYTES, c_functions, pack_blocks
+from levsha.ops.window import WindowCode
 
 if TYPE_CHECKING:
     from levsha.ops.conv import Conv
-
-
-class WindowCode(NamedTuple):
-    """The C of the sums of one window.
-
-    declared: what stands before the loops over windows. body: the statements that put the sums of the window (oy, ox) at y, and leave y
-    behind them. counter: the type that counts rows, columns and elements.
-    """
-
-    declared: list[str]
-    body: str
-    counter: str
-    constants: dict[str, Constant]
-    functions: dict[str, str]
 
 
 class Part(NamedTuple):

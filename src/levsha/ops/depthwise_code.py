@@ -9,8 +9,8 @@ import numpy as np
 
 from levsha.formats import Format
 from levsha.ir import Constant, Value, c_index, c_name
-from levsha.ops.conv_code import WindowCode, c_read, padding
 from levsha.ops.dense import ARRAY_BYTES
+from levsha.ops.window import WindowCode
 
 if TYPE_CHECKING:
     from levsha.ops.conv import Conv
@@ -33,8 +33,8 @@ def depthwise_window(op: Conv, out: Value, x: Value) -> WindowCode:
         )
         body.append(f"{{\n    const uint8_t *w = ${name};\n{indent(taps, '    ')}\n}}")
     if op.stack_bytes(x):
-        constants |= padding(op, x)
-        fill = c_read(x.c_type, f"${op.name}_pad + c") if padding(op, x) else str(int(op.pad_C[0]))
+        fill, read = op.c_filling(x)
+        constants |= read
         declared.append(f"{x.c_place} pad[{op.shape[2]}];   /* {op.stack_bytes(x)} bytes of stack */")
         declared.append(f"for ({counter} c = 0; c < {op.shape[2]}; ++c) pad[c] = {fill};")
     functions = {kernel: _c_tap(kernel, op.format, x, out, times)}

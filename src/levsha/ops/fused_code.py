@@ -1,4 +1,4 @@
-"""The C of a Conv and of what follows it, window by window: sums, elementwise ops, the largest of a few windows.
+"""The C of an op that slides a window and of what follows it, window by window: elementwise ops, the largest of a few windows.
 
 What lies between takes no memory of the net's: the numbers of one window are on the stack.
 """
@@ -8,88 +8,96 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from textwrap import indent
+from typing import NamedTuple
 
 from levsha.ir import Code, Op, Value, c_index, c_long, c_name
-from levsha.ops.conv import Conv
-from levsha.ops.conv_code import WindowCode
 from levsha.ops.lookup import Lookup
 from levsha.ops.max_pool import MaxPool, c_lowest
 from levsha.ops.requantize import Requantize
+from levsha.ops.window import WindowCode, Windowed
 
 
-def fused_code(ops: Sequence[Op], window: WindowCode, values: Mapping[str, Value]) -> Code:
-    """Return the C of a Conv, of elementwise ops that read one the other, and of a MaxPool behind them, if there is one.
+class Call(NamedTuple):
+    """How the C of a group is called: C for the input, for the output, and, of a function that makes one row, for its number."""
 
-    window: the C of the Conv's sums. values: of everything the ops read and make.
+    source: str
+    to: str
+    row: str = ""
+
+
+def fused_code(ops: Sequence[Op], window: WindowCode, values: Mapping[str, Value], call: Call | None = None) -> Code:
+    """Return the C of an op that slides a window, of elementwise ops that read one the other, and of a MaxPool behind them, if there is one.
+
+    window: the C of the first op's window. values: of everything the ops read and make. call: where they lie, if not at their names.
     """
     first, last = ops[0], ops[-1]
-    assert isinstance(first, Conv)
+    assert isinstance(first, Windowed)
+    call = call or Call(c_name(first.inputs[0]), c_name(last.name))
     constants, functions = dict(window.constants), dict(window.functions)
     pixel = {op.name: replace(values[op.name], shape=values[op.name].shape[-1:], total=None) for op in ops}
-    elementwise = [op for op in ops[1:] if not isinstance(op, MaxPool)]
+    pool = last if isinstance(last, MaxPool) and last is not first else None
+    elementwise = [op for op in ops[1:] if op is not pool]
     for op in elementwise:
         code = op.code(pixel[op.name], pixel[op.inputs[0]])
         constants |= code.constants
         functions |= code.functions
     x, out = values[first.inputs[0]], values[last.name]
-    if isinstance(last, MaxPool):
-        loops, largest = _pooled(first, elementwise, last, window, pixel)
+    if pool:
+        loops, largest = _pooled(first, elementwise, pool, window, pixel, bool(call.row))
         functions |= largest
     else:
-        loops = _plain(first, elementwise, window, pixel)
+        loops = _plain(first, elementwise, window, pixel, bool(call.row))
     body = "\n".join([*window.declared, loops])
-    name = f"{last.name}_windows"
+    name = f"{last.name}_{'row' if call.row else 'windows'}"
+    row = f", {window.counter} {'py' if pool else 'oy'}" if call.row else ""
     functions[name] = f"""/* {", ".join(op.name for op in ops)}: computed together, window by window. */
-static void ${name}(const {x.c_place} *{c_name(first.inputs[0])}, {out.c_place} *{c_name(last.name)})
+static void ${name}(const {x.c_place} *{c_name(first.inputs[0])}, {out.c_place} *{c_name(last.name)}{row})
 {{
 {indent(body, "    ")}
 }}
 """
-    return Code(f"${name}({c_name(first.inputs[0])}, {c_name(last.name)});", constants, functions)
+    return Code(f"${name}({', '.join(part for part in call if part)});", constants, functions)
 
 
-def _plain(op: Conv, elementwise: Sequence[Op], window: WindowCode, pixel: Mapping[str, Value]) -> str:
+def _plain(op: Windowed, elementwise: Sequence[Op], window: WindowCode, pixel: Mapping[str, Value], row: bool) -> str:
     """Every window makes one pixel of the output."""
-    channels, sums = len(op.weight_OI), pixel[op.name]
-    chain = _chain(elementwise, pixel, c_name(elementwise[-1].name))
-    lines = [
-        f"{sums.c_place} *y = {c_name(op.name)};",
-        window.body,
-        *chain,
-        f"{c_name(elementwise[-1].name)} += {channels};",
-    ]
-    return f"{sums.c_place} {c_name(op.name)}[{channels}];\n" + op.c_windows(window.counter, "\n".join(lines))
+    sums, name = pixel[op.name], c_name(op.name)
+    if not elementwise:
+        return f"{sums.c_place} *y = {name};\n" + op.c_windows(window.counter, window.body, row)
+    to = c_name(elementwise[-1].name)
+    lines = [f"{sums.c_place} *y = {name};", window.body, *_chain(elementwise, pixel, to), f"{to} += {sums.size};"]
+    return f"{sums.c_place} {name}[{sums.size}];\n" + op.c_windows(window.counter, "\n".join(lines), row)
 
 
 def _pooled(
-    op: Conv, elementwise: Sequence[Op], pool: MaxPool, window: WindowCode, pixel: Mapping[str, Value]
+    op: Windowed, elementwise: Sequence[Op], pool: MaxPool, window: WindowCode, pixel: Mapping[str, Value], row: bool
 ) -> tuple[str, dict[str, str]]:
     """Several windows make one pixel: ops that never fall as their input rises are left to the largest of their inputs."""
-    channels, sums, counter = len(op.weight_OI), pixel[op.name], window.counter
+    sums, counter = pixel[op.name], window.counter
     count = next(k for k in range(len(elementwise) + 1) if all(_rises(later) for later in elementwise[k:]))
     before, after = elementwise[:count], list(elementwise[count:])
     kept = before[-1].name if before else op.name
     most, value = f"{kept}_most", pixel[kept]
     largest, text = _c_largest(value)
     inner = [f"{sums.c_place} *y = {c_name(op.name)};", window.body, *_chain(before, pixel)]
-    inner.append(f"${largest}({c_name(kept)}, {c_name(most)}, {channels});")
+    inner.append(f"${largest}({c_name(kept)}, {c_name(most)}, {sums.size});")
     ends = [f"const {counter} {at}_end = ({counter})({label} * {stride} + {size});"
             for at, label, stride, size in zip(("oy", "ox"), ("py", "px"), pool.strides, pool.kernel, strict=True)]  # fmt: skip
     loops = [f"for ({counter} {at} = ({counter})({label} * {stride}); {at} < {at}_end; ++{at})"
              for at, label, stride in zip(("oy", "ox"), ("py", "px"), pool.strides, strict=True)]  # fmt: skip
     nest = f"{loops[0]}\n    {loops[1]} {{\n{indent(chr(10).join(inner), ' ' * 8)}\n    }}"
-    each = f"for ({counter} c = 0; c < {channels}; ++c)"
+    each = f"for ({counter} c = 0; c < {sums.size}; ++c)"
     fill = f"{each} {c_name(most)}[c] = {c_lowest(value.c_type)};"
     if after:
         after[0] = replace(after[0], inputs=(most,))
         end = _chain(after, {**pixel, most: value}, c_name(pool.name))
     else:
         end = [f"{each} {c_name(pool.name)}[c] = {c_name(most)}[c];"]
-    body = indent("\n".join([fill, *ends, nest, *end, f"{c_name(pool.name)} += {channels};"]), " " * 8)
-    loops = f"""{sums.c_place} {c_name(op.name)}[{channels}];
-{value.c_place} {c_name(most)}[{channels}];
-for ({counter} py = 0; py < {pool.out_size[0]}; ++py)
-    for ({counter} px = 0; px < {pool.out_size[1]}; ++px) {{
+    body = indent("\n".join([fill, *ends, nest, *end, f"{c_name(pool.name)} += {sums.size};"]), " " * 8)
+    down = "" if row else f"for ({counter} py = 0; py < {pool.out_size[0]}; ++py)\n    "
+    loops = f"""{sums.c_place} {c_name(op.name)}[{sums.size}];
+{value.c_place} {c_name(most)}[{sums.size}];
+{down}for ({counter} px = 0; px < {pool.out_size[1]}; ++px) {{
 {body}
     }}"""
     return loops, {largest: text}

@@ -10,9 +10,9 @@ import numpy as np
 
 from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
-from levsha.ir import C_TYPES, Code, Graph, Value
-from levsha.ops.pool import pool_code, pool_examples
-from levsha.ops.window import Windowed
+from levsha.ir import C_TYPES, Code, Constant, Graph, Value
+from levsha.ops.pool import pool_code, pool_examples, pool_window
+from levsha.ops.window import WindowCode, Windowed
 from levsha.ops.window_onnx import max_onnx
 
 
@@ -33,8 +33,13 @@ class MaxPool(Windowed):
         return reduce(np.maximum, self.taps(x[0], np.iinfo(np.int64).min))
 
     def code(self, out: Value, *x: Value) -> Code:
-        step = f"if (v[c] > y[c]) y[c] = ({out.c_type})v[c];"
-        return pool_code(self, out, x[0], "The largest element", c_lowest(out.c_type), step)
+        return pool_code(self, out, x[0], "The largest element")
+
+    def window(self, out: Value, x: Value) -> WindowCode:
+        return pool_window(self, out, x, c_lowest(out.c_type), f"if (v[c] > y[c]) y[c] = ({out.c_type})v[c];")
+
+    def c_filling(self, x: Value) -> tuple[str, dict[str, Constant]]:
+        return c_lowest(x.c_type), {}
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         return max_onnx(self, builder)

@@ -8,18 +8,21 @@ from textwrap import indent
 from typing import Any
 
 from levsha.ir import C_TYPES, Code, Graph, Value, c_long, c_name
-from levsha.ops.window import Windowed
+from levsha.ops.window import WindowCode, Windowed
 
 
-def pool_code(op: Windowed, out: Value, x: Value, about: str, start: str, step: str) -> Code:
-    """Return the C of a pool: every y[c] starts as `start`, then `step` takes in v[c], real element after real element.
-
-    about: what y is, for the comment.
-    """
+def pool_window(op: Windowed, out: Value, x: Value, start: str, step: str) -> WindowCode:
+    """Return the C of one window of a pool: every y[c] starts as `start`, then `step` takes in v[c], real element after real element."""
     counter, channels = op.c_counter(x, out), op.shape[2]
-    name = f"{type(op).__name__.lower()}_{x.c_type[:-2]}_{out.c_type[:-2]}_{op.c_geometry}{c_long(counter)}"
     loop = f"for ({counter} c = 0; c < {channels}; ++c) "
     body = f"{loop}y[c] = {start};\n{op.c_taps(counter, x.c_place, loop + step)}\ny += {channels};"
+    return WindowCode([f"const {x.c_place} *const x = {c_name(op.inputs[0])};"], body, counter, {}, {})
+
+
+def pool_code(op: Windowed, out: Value, x: Value, about: str) -> Code:
+    """Return the C of a pool; about: what y is, for the comment."""
+    _, body, counter, _, _ = op.window(out, x)
+    name = f"{type(op).__name__.lower()}_{x.c_type[:-2]}_{out.c_type[:-2]}_{op.c_geometry}{c_long(counter)}"
     text = f"""/* {about} of every window, for each channel; counters wrap below zero: outside as well. */
 static $KERNEL void ${name}(const {x.c_place} *x, {out.c_place} *y)
 {{

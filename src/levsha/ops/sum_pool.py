@@ -9,8 +9,8 @@ import numpy as np
 
 from levsha.builder import OnnxBuilder
 from levsha.ir import Code, Graph, Value
-from levsha.ops.pool import pool_code, pool_examples
-from levsha.ops.window import Windowed
+from levsha.ops.pool import pool_code, pool_examples, pool_window
+from levsha.ops.window import WindowCode, Windowed
 from levsha.ops.window_onnx import sum_onnx
 
 
@@ -34,8 +34,10 @@ class SumPool(Windowed):
         return sum(self.taps(x[0], 0), np.zeros(1, np.int64))
 
     def code(self, out: Value, *x: Value) -> Code:
-        t = out.c_type
-        return pool_code(self, out, x[0], "The sum of the elements", "0", f"y[c] = ({t})(y[c] + v[c]);")
+        return pool_code(self, out, x[0], "The sum of the elements")
+
+    def window(self, out: Value, x: Value) -> WindowCode:
+        return pool_window(self, out, x, "0", f"y[c] = ({out.c_type})(y[c] + v[c]);")
 
     def onnx(self, builder: OnnxBuilder, out: Value, *x: Value) -> str:
         return sum_onnx(self, builder)

@@ -6,14 +6,30 @@ One-dimensional signals have H = 1.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from textwrap import indent
+from typing import NamedTuple
 
 import numpy as np
 
 from levsha.errors import LevshaError
-from levsha.ir import Op, Value, c_index
+from levsha.ir import Constant, Op, Value, c_index
+
+
+class WindowCode(NamedTuple):
+    """The C of what an op makes of one window: of a Conv its sums.
+
+    declared: what stands before the loops over windows. body: the statements that put the channels of the window (oy, ox) at y, and
+    leave y behind them. counter: the type that counts rows, columns and elements.
+    """
+
+    declared: list[str]
+    body: str
+    counter: str
+    constants: dict[str, Constant]
+    functions: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,11 +137,19 @@ class Windowed(Op):
         conditions += [f"{column} < {width}"] if left or right else []
         return " && ".join(conditions)
 
-    def c_windows(self, counter: str, body: str) -> str:
-        """Return C loops over the windows: body may read oy and ox."""
+    @abstractmethod
+    def window(self, out: Value, x: Value) -> WindowCode:
+        """Return the portable C of one window, for what is computed window by window with others."""
+
+    def c_filling(self, x: Value) -> tuple[str, dict[str, Constant]]:
+        """Return the C of what padding of channel c holds where it lies in memory, and the constants that it reads."""
+        return "0", {}
+
+    def c_windows(self, counter: str, body: str, one_row: bool = False) -> str:
+        """Return C loops over the windows: body may read oy and ox. one_row: over those of row oy alone."""
         rows, columns = self.out_size
-        loops = f"for ({counter} oy = 0; oy < {rows}; ++oy)\n    for ({counter} ox = 0; ox < {columns}; ++ox) {{\n"
-        return loops + indent(body, " " * 8) + "\n    }"
+        down = "" if one_row else f"for ({counter} oy = 0; oy < {rows}; ++oy)\n    "
+        return f"{down}for ({counter} ox = 0; ox < {columns}; ++ox) {{\n{indent(body, ' ' * 8)}\n    }}"
 
     def c_corner(self, axis: int, counter: str) -> str:
         """Return the C of the row or column of a window's first tap."""

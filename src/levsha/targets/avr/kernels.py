@@ -7,7 +7,8 @@ import math
 from levsha.emit.choose import NONZERO, Cost, Kernel
 from levsha.ir import Code, Op, Value
 from levsha.ops import Conv, Dense
-from levsha.ops.conv_code import WindowCode, map_code, window_code
+from levsha.ops.conv_code import map_code, window_code
+from levsha.ops.window import WindowCode
 from levsha.targets.avr import dense24
 
 PORTABLE_CYCLES = {  # of the portable C, a MAC: (where the input is zero, where it is not), by the bytes of a sum; see benchmarks/kernels.py
