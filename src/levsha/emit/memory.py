@@ -36,7 +36,9 @@ def plan_memory(graph: Graph, slack: int = 0) -> Plan:
     a multiple of these bytes.
     """
     if slack:
-        return _plan(lives := Lives.of(graph, frozenset()), _placed(lives, lambda _: True, lambda old, new: False, slack))
+        return _plan(
+            lives := Lives.of(graph, frozenset()), _placed(lives, lambda _: True, lambda old, new: False, slack)
+        )
     every = streamable(graph)
     plans = [_improved(graph, every, held) for held in {every, frozenset[str]()}]
     return min(plans, key=_worth)
