@@ -22,10 +22,8 @@ def lead_of(stream: Stream, values: Mapping[str, Value]) -> int | None:
     first, x, out = stream[0][0], values[stream[0][0].inputs[0]], values[stream[-1][-1].name]
     if sum(map(len, stream)) == 1:
         return 0 if first.elementwise and x.dtype.itemsize >= out.dtype.itemsize else None
-    if len(stream) > 1:
-        read, size = _rows(stream, values)
-    else:
-        read, size = _pixels(stream[0]), out.shape[-1]
+    *others, group = stream
+    read, size = _rows(stream, values) if others else (_pixels(group), out.shape[-1])
     read = read * x.dtype.itemsize
     later = np.minimum.accumulate(read[::-1])[::-1][1:]
     written = np.arange(1, len(read)) * size * out.dtype.itemsize
