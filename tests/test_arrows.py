@@ -15,7 +15,7 @@ RANK = {  # a module may import those of a smaller or equal rank
     "commands": 10, "cli": 11,
 }  # fmt: skip
 MAY_IMPORT_TORCH = {"train", "lower", "capture", "conversion", "recipes", "search"}
-MAY_IMPORT_TORCH_FILES = {"data/rows.py", "data/sampling.py", "data/numbers.py", "export/pt.py"}
+MAY_IMPORT_TORCH_FILES = {"data/warp.py", "data/rows.py", "data/sampling.py", "data/numbers.py", "export/pt.py"}
 CHIP_WORDS = re.compile(
     r"atmega|(?<![a-z])avr|(?<![a-z])uno(?![a-z])|(?<![a-z])mega|simavr|gpior|progmem|pgm_read", re.IGNORECASE
 )

@@ -26,10 +26,12 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, zero: Tensor | None, lo: int, hi: int) -> Tensor:
+        step, zero = step.to(x.dtype), None if zero is None else zero.to(x.dtype)
         units = (x if zero is None else x - zero) / step
         ctx.save_for_backward(units)
         ctx.ends = lo, hi + 0.5
-        y = (units + 0.5).floor_().clamp_(lo, hi).mul_(step)
+        coarse = x.dtype == torch.bfloat16  # has no room for the half
+        y = (units.round() if coarse else (units + 0.5).floor_()).clamp_(lo, hi).mul_(step)
         return y if zero is None else y.add_(zero)
 
     @staticmethod

@@ -54,16 +54,18 @@ class Layer(nn.Module):
         """Return the weights' integers (O, I) and their scale (O, 1), as the integer net will have them."""
         return to_grid(self.weight_OI, self.weights)
 
-    def sums(self, x: tuple[Tensor, ...], factor_O: Tensor) -> Tensor:
-        """Return the sums (N, *shape) of rounded weights, in units of the rows, times a factor; the gradient is that of no rounding."""
+    def sums(self, x: tuple[Tensor, ...], factor_O: Tensor, offset_O: Tensor | None = None) -> Tensor:
+        """Return the sums (N, *shape) of rounded weights, in units of the rows, times a factor, and an offset; the gradient is that of no
+        rounding."""
         weight_OI = round_weights(self.weight_OI, self.weights)
         if self.column is not None:
             weight_OI = weight_OI / self.column
-        return MEANINGS[self.node.kind](replace(self.node, weight_OI=weight_OI * factor_O[:, None]), *x)
+        node = replace(self.node, weight_OI=weight_OI * factor_O[:, None])
+        return MEANINGS[node.kind](node, *x, bias_O=offset_O)
 
     def forward(self, x: tuple[Tensor, ...]) -> Tensor:
         """Return what stands before the activation."""
-        return self.sums(x, self.gain_O * self.row_O) + self.offset_O * self.unit_O
+        return self.sums(x, self.gain_O * self.row_O, self.offset_O * self.unit_O)
 
     @torch.no_grad()
     def adjust(self, x: tuple[Tensor, ...], wanted: Tensor) -> None:

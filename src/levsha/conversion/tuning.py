@@ -19,6 +19,7 @@ from levsha.lower.build import known_of
 from levsha.lower.calibrate import calibrate
 from levsha.lower.prune import prune_share
 from levsha.lower.reads import requantised
+from levsha.train.batch import Stream
 from levsha.train.fit import fit
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress
@@ -92,11 +93,13 @@ def tune(
     folder: Path | str | None = None,
     replace_folder: bool = False,
     report: Callable[[Progress], None] | None = None,
+    stream: Stream | None = None,
 ) -> Tuned:
     """Return a captured model, trained on rows x (N, *shape) and right answers y as `convert` takes them, None where there are none.
 
-    weights, layers: names of formats, of all layers and of single ones by pattern. folder: for checkpoints, see `fit`. LevshaError for
-    settings out of range, for fewer rows than a batch has, and for a folder that holds another training.
+    weights, layers: names of formats, of all layers and of single ones by pattern. folder: for checkpoints, see `fit`. stream: what is
+    learned from instead, inputs and what the outputs should be (probabilities, of classes); all rows then choose the best epoch.
+    LevshaError for settings out of range, for fewer rows than a batch has, and for a folder that holds another training.
     """
     tuning = tuning or Tuning()
     tuning.check()
@@ -108,10 +111,12 @@ def tune(
     tunable = tunable_of(captured, options, tuning.keep, lesson.unit_O)
     history, best = [], 0
     if tuning.trains:
-        learned, held_out = held_out_rows(len(x), tuning.settings().seed)
-        settings = replace(tuning.settings(len(learned)), loss=lesson.loss)
+        learned, held_out = (
+            (np.arange(0), np.arange(len(x))) if stream else held_out_rows(len(x), tuning.settings().seed)
+        )
+        settings = replace(tuning.settings(BATCH if stream else len(learned)), loss=lesson.loss)
         fitted = fit(
-            tunable, lesson.arrays(x, learned), lesson.held_out(x, held_out), settings, folder=folder,
+            tunable, stream or lesson.arrays(x, learned), lesson.held_out(x, held_out), settings, folder=folder,
             metrics=lesson.metrics, report=report, key=f"keep {tuning.keep:g}, distil {tuning.distil:g}", replace=replace_folder,
         )  # fmt: skip
         history, best = fitted.history, fitted.best_epoch

@@ -122,18 +122,22 @@ class Node:
         return self.weight_OI.reshape(-1, *self.window.kernel, channels).permute(0, 3, 1, 2)
 
 
-def _linear(node: Node, *x: Tensor) -> Tensor:
+def _linear(node: Node, *x: Tensor, bias_O: Tensor | None = None) -> Tensor:
     assert node.weight_OI is not None
     parts = [part.flatten(1) for part in x]
     x_NI = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-    return x_NI @ node.weight_OI.to(x_NI.dtype).t()
+    return F.linear(x_NI, node.weight_OI.to(x_NI.dtype), bias_O)
 
 
-def _conv(node: Node, x: Tensor) -> Tensor:
+def _conv(node: Node, x: Tensor, bias_O: Tensor | None = None) -> Tensor:
     window = node.window
     assert window is not None
     kernel = node.kernel_OCHW.to(x.dtype)
-    return _last(F.conv2d(window.image(x), kernel, None, window.strides, 0, window.dilations, window.groups))
+    top, left, *far = window.pads
+    if far != [top, left]:
+        return _last(F.conv2d(window.image(x), kernel, bias_O, window.strides, 0, window.dilations, window.groups))
+    image = x.reshape(len(x), *window.shape).permute(0, 3, 1, 2)  # padded by the convolution itself: a copy less
+    return _last(F.conv2d(image, kernel, bias_O, window.strides, (top, left), window.dilations, window.groups))
 
 
 def _max(node: Node, x: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class AutogradStep:
         for name, parameter in named.items():
             parameter.data, parameter.grad = self.flat.parameters[name], self.flat.grads[name]
         self.loss = find_loss(training.loss).value
+        self.low = training.precision == "bfloat16"
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the rest of the model's state_dict: buffers such as running statistics, and frozen parameters."""
@@ -55,12 +56,19 @@ class AutogradStep:
         self.flat.grad.zero_()
         with torch.enable_grad():
             try:
-                output = self.model(x)
+                with self.precision():
+                    output = self.model(x)
             except (RuntimeError, ValueError, IndexError, TypeError) as error:
                 raise self._failed(x, done, error) from error
-            loss = self.loss(output, y, reduction="sum") * batch_scale(self.training, whole, output)
+            loss = self.loss(output.to(self.flat.all.dtype), y, reduction="sum") * batch_scale(
+                self.training, whole, output
+            )
             loss.backward()
         return loss.detach()
+
+    def precision(self) -> torch.autocast:
+        """Return what the model computes within."""
+        return torch.autocast(self.flat.all.device.type, torch.bfloat16, enabled=self.low, cache_enabled=False)
 
     def _failed(self, x: Tensor, done: int, error: Exception) -> LevshaError:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -151,7 +151,7 @@ def _run(loop: Loop, model: nn.Module) -> Counters:
 
 def step_for(model: nn.Module, training: Training, world: World, axes: int = 2) -> ChainStep | AutogradStep:
     """Return the written-out step for a chain of linear layers and activations, the one by autograd for any other model."""
-    links = chain_of(model) if axes == 2 else None
+    links = chain_of(model) if axes == 2 and training.precision == "float32" else None
     if links:
         return ChainStep(model, links, training, world.rank)
     return AutogradStep(model, training, world.rank, world.size)

@@ -26,6 +26,7 @@ CHOICES: dict[str, Collection[str]] = {
     "sampling": SAMPLINGS,
     "reduction": REDUCTIONS,
     "keep": ("best", "last"),
+    "precision": ("float32", "bfloat16"),
 }
 LIMITS = {
     "epochs": (1, 1_000_000), "batch": (0, 1 << 24), "rate": (1e-12, 1000.0), "momentum": (0.0, 0.9999), "alpha": (0.0, 0.99999),
@@ -92,6 +93,8 @@ class Training:
     """Which weights to end with: those with the best validation, or the last."""
     average: float = 0.0
     """Validate and keep an exponential moving average of the weights with this decay; 0: the weights themselves."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: the model's matrix products and convolutions are rounded to 16 bits while it learns (torch.autocast); validation is not."""
     seed: int = 0
     """Seed of the order of the samples and of dropout."""
     threads: int = 1

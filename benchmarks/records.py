@@ -1,0 +1,275 @@
+"""How well MNIST can be told apart in so few kilobytes: python -m benchmarks.records [NAME ...] [--seeds 0 1 2].
+
+MNIST at 16 x 16 pixels, the means of the areas of its 28 x 28. A teacher in floats learns from warped images; every net learns from the
+same images and from the teacher, first in floats, then in the rounding of its integers (levsha.fine_tune's own), and becomes integers,
+which are what is measured: weights, multipliers and biases as packed, accuracy by the interpreter, flash, SRAM and milliseconds on the
+simulated chip. Nothing is chosen by the test images. Whatever is done is kept in benchmarks/out/records, and the same command goes on
+there. Prints a table, and writes benchmarks/out/records.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.convert_chip import chip_levsha
+from levsha.conversion.captured import capture_all, net_of
+from levsha.conversion.opening import open_model
+from levsha.conversion.tuning import Tuning, tune
+from levsha.data.images import load_images
+from levsha.data.warp import Warp, shrink
+from levsha.evidence.check import compare
+from levsha.files import read_kept, write_file
+from levsha.net import Net
+from levsha.recipes.images.pool import Pool, make_pool
+from levsha.store import graph_hash
+from levsha.train.fit import fit
+from levsha.train.settings import Training
+from levsha.train.surroundings import Progress
+
+OUT = Path(__file__).parent / "out" / "records"
+SIZE, VALIDATION, PASSES, CALIBRATION = 16, 3000, 24, 2000
+BATCH = 256
+WARP = Warp()
+Block = tuple[int, int, bool]  # channels, padding, whether a pool of maxima follows
+
+
+@dataclass(frozen=True)
+class Record:
+    """A net, and what it is held against.
+
+    blocks: convolutions of 3 x 3. limit: bytes. goal: per cent. rival: BitNetMCU's kB and per cent. weights: a format; layers: others, by
+    pattern.
+    """
+
+    blocks: tuple[Block, ...]
+    limit: int
+    goal: float
+    rival: tuple[float, float]
+    weights: str
+    layers: dict[str, str]
+    float_epochs: int
+    epochs: int
+    rate: float = 2e-3
+    share: float = 0.5
+    temperature: float = 2.0
+
+    @property
+    def described(self) -> str:
+        """The net in a few words: channels, where pools follow, formats."""
+        parts = [f"{outputs}{' padded' * bool(padding)}{' pool' * pools}" for outputs, padding, pools in self.blocks]
+        own = "".join(f", {layer} {weights}" for layer, weights in self.layers.items())
+        return f"conv {', '.join(parts)}; {self.weights}{own}"
+
+    def model(self) -> nn.Sequential:
+        """Return the net in floats: its first layer takes bytes, which batch normalisation brings to any size."""
+        return convolutional(self.blocks)
+
+
+def convolutional(blocks: tuple[Block, ...], dropout: float = 0.0) -> nn.Sequential:
+    """Return convolutions with batch normalisation, ReLU and pools, and a linear layer."""
+    layers: list[nn.Module] = []
+    channels, size = 1, SIZE
+    for outputs, padding, pools in blocks:
+        layers += [nn.Conv2d(channels, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if pools else []
+        channels, size = outputs, (size + 2 * padding - 2) // (2 if pools else 1)
+    layers += [nn.Flatten(), *([nn.Dropout(dropout)] if dropout else []), nn.Linear(channels * size * size, 10)]
+    return nn.Sequential(*layers)
+
+
+FIRST = {"layer_0": "int8"}  # 9 weights a channel, which see the pixels
+RECORDS = {
+    "1.2 kB": Record(((8, 0, False), (8, 0, True), (12, 0, True)), 1200, 98.4, (1.1, 94.2), "int4", {}, 10, 50),
+    "5.5 kB": Record(((16, 0, False), (22, 0, True), (27, 0, True)), 5500, 99.35, (5.4, 99.06), "int4", FIRST, 10, 50),
+    "11 kB": Record(((16, 0, False), (24, 0, True), (32, 1, True), (35, 0, False)), 11_000, 99.6, (11.0, 99.55), "int4", {}, 12, 60),
+    "13 kB": Record(((16, 0, False), (24, 0, True), (36, 1, True), (40, 0, False)), 13_000, 99.65, (13.0, 99.58), "int4", {}, 12, 60),
+}  # fmt: skip
+TEACHER = ((32, 0, False), (32, 0, True), (64, 1, False), (64, 1, True), (96, 1, False))
+TEACHER_EPOCHS, TEACHER_RATE, TEACHER_DROPOUT = 24, 3e-3, 0.3
+AVERAGE = 0.995
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """pool: what is learned from. validation, test: bytes (N, 1, 16, 16) as floats, and classes."""
+
+    pool: Pool
+    validation: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+
+
+@cache
+def data() -> Data:
+    """Return the images, made smaller: 57 000 to learn from, 3 000 that choose, 10 000 to test on."""
+    train, test = load_images("mnist")
+    assert train.y is not None and test.y is not None
+    order = np.random.default_rng([9, 0]).permutation(len(train))
+    held_out, learned = np.sort(order[:VALIDATION]), np.sort(order[VALIDATION:])
+    pool = make_pool(train.x[learned, 0], train.y[learned], SIZE, PASSES, WARP, 0, OUT / "pool")
+    return Data(pool, (_small(train.x[held_out]), train.y[held_out]), (_small(test.x), test.y))
+
+
+def _small(x: np.ndarray) -> np.ndarray:
+    return shrink(torch.from_numpy(x[:, 0]), SIZE).numpy()[:, None].astype(np.float32)
+
+
+@cache
+def taught() -> Pool:
+    """Return the pool with the answers of the teacher, which is trained first."""
+    torch.manual_seed(1000)
+    training = _training(TEACHER_EPOCHS, TEACHER_RATE, 1000)
+    model = convolutional(TEACHER, TEACHER_DROPOUT)
+    pool = data().pool
+    teacher = fit(
+        model, pool.stream(BATCH), data().validation, training, folder=OUT / "teacher", report=_said("teacher")
+    ).model
+    print(
+        f"teacher: validation {accuracy(teacher, data().validation):.2f}, test {accuracy(teacher, data().test):.2f}",
+        flush=True,
+    )
+    return pool.taught(teacher, OUT / "pool")
+
+
+def _training(epochs: int, rate: float, seed: int) -> Training:
+    return Training(
+        epochs=epochs, batch=BATCH, optimizer="adamw", rate=rate, beta2=0.99, weight_decay=0.01, loss="cross_entropy", schedule="cosine",
+        warmup=0.1, average=AVERAGE, precision="bfloat16", seed=seed, checkpoint_seconds=30.0,
+    )  # fmt: skip
+
+
+def _said(name: str) -> Any:
+    """What tells of a training every fifth epoch."""
+
+    def say(progress: Progress) -> None:
+        line = progress.line
+        if line["epoch"] % 5 == 0:
+            figures = ", ".join(f"{key} {value:.4f}" for key, value in line.items() if key not in ("epoch", "step"))
+            print(
+                f"{name}: epoch {line['epoch']:.0f} of {progress.epochs}: {figures}, {progress.seconds:.0f} s",
+                flush=True,
+            )
+
+    return say
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, rows: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return that of a float net, in per cent."""
+    said = torch.cat([model.eval()(part) for part in torch.from_numpy(rows[0]).split(1000)])
+    return 100 * float((said.argmax(1).numpy() == rows[1]).mean())
+
+
+def made(name: str, seed: int) -> Net:
+    """Return the integer net of a record, trained now or earlier."""
+    record, folder = RECORDS[name], OUT / f"{name.replace(' ', '')}-{seed}"
+    path = folder / "net.safetensors"
+    key = repr((record, TEACHER, TEACHER_EPOCHS, BATCH, WARP, PASSES, AVERAGE))
+    kept = folder / "net.json"
+    if path.exists() and read_kept(kept) == {"key": key}:
+        return Net.load(path)
+    pool, validation = taught(), data().validation
+    torch.manual_seed(seed)
+    stream = pool.stream(BATCH, record.share, record.temperature)
+    title = f"{name}, seed {seed}"
+    training = _training(record.float_epochs, 2 * record.rate, seed)
+    model = fit(
+        record.model(),
+        stream,
+        validation,
+        training,
+        folder=folder / "float",
+        report=_said(f"{title}, floats"),
+        replace=True,
+    ).model
+    rows = pool.x[:CALIBRATION].astype(np.float32)
+    captured = capture_all(open_model(model, rows), rows, rows, (), (), False, pool.y[:CALIBRATION])
+    tuning = Tuning(distil=0.0, training=_training(record.epochs, record.rate, seed))
+    tuned = tune(
+        captured, *validation, record.weights, record.layers, tuning=tuning, folder=folder / "tuned", replace_folder=True,
+        report=_said(f"{title}, rounded"), stream=stream,
+    )  # fmt: skip
+    net = net_of(tuned.captured, tuned.lower())
+    net.save(path)
+    write_file(kept, json.dumps({"key": key}))
+    return net
+
+
+def right(net: Net, rows: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the accuracy of an integer net by the interpreter, in per cent."""
+    x, y = rows
+    (name,) = net.graph.outputs
+    x = x.astype(np.int64)
+    said = [net.run(x[start : start + 500])[name].argmax(1) for start in range(0, len(x), 500)]
+    return 100 * float((np.concatenate(said) == y).mean())
+
+
+def measured(name: str, seed: int, images: int) -> dict[str, Any]:
+    """Return the figures of a net: bytes, accuracies; flash, SRAM, ms and mismatches on the chip, where images are given to it."""
+    net, folder = made(name, seed), OUT / f"{name.replace(' ', '')}-{seed}"
+    key = {"net": graph_hash(net.graph), "images": images}
+    found = read_kept(folder / "figures.json")
+    if found.get("key") != key:
+        split = data()
+        found = {"key": key, "bytes": net.sizes.weight_bytes, "macs": net.sizes.macs}
+        found |= {"validation": right(net, split.validation), "test": right(net, split.test)}
+        if images:
+            x = split.test[0][:images].astype(np.int64).reshape(images, SIZE, SIZE, 1)
+            with TemporaryDirectory() as scratch:
+                chip, outcome = chip_levsha(net.graph, {"input": x}, Path(scratch))
+            mismatches = compare(net.graph, outcome, {"input": x}).mismatches
+            found |= {"flash": chip.flash, "sram": chip.sram, "ms": chip.ms, "mismatches": mismatches}
+        write_file(folder / "figures.json", json.dumps(found))
+    return found
+
+
+def table(figures: dict[str, dict[int, dict[str, Any]]], images: int) -> str:
+    """Return all figures as Markdown; means over the seeds that there are."""
+    lines = [
+        f"| record | net | bytes | validation % | test %, by seed | mean | goal | BitNetMCU | flash B | SRAM B | ms | mismatches of {images} |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, seeds in figures.items():
+        record, first = RECORDS[name], next(iter(seeds.values()))
+        tests, validations = ([one[key] for one in seeds.values()] for key in ("test", "validation"))
+        chip = [f"{first[key]}" for key in ("flash", "sram")] + [f"{first['ms']:.0f}", f"{first['mismatches']}"]
+        by_seed = ", ".join(f"{seed}: {one['test']:.2f}" for seed, one in seeds.items())
+        cells = [
+            f"<= {name}", record.described, f"{max(one['bytes'] for one in seeds.values())}", f"{statistics.mean(validations):.2f}", by_seed,
+            f"{statistics.mean(tests):.3f}", f"{record.goal:g}", f"{record.rival[1]:g} at {record.rival[0]:g} kB", *chip,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Train and measure what is named, seed by seed; print the table of it."""
+    parser = argparse.ArgumentParser(description="How well MNIST can be told apart in so few kilobytes.")
+    parser.add_argument("names", nargs="*", default=list(RECORDS), help="of the records; all where none is named")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--images", type=int, default=1000, help="that the first seed's net sees on the chip")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in asked.seeds:  # a whole set of nets early, even where time ends
+        for name in asked.names:
+            made(name, seed)
+    figures = {
+        name: {seed: measured(name, seed, asked.images if seed == asked.seeds[0] else 0) for seed in asked.seeds}
+        for name in asked.names
+    }
+    print(table(figures, asked.images))
+    (OUT.parent / "records.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
