@@ -2,13 +2,12 @@
 
 import json
 import math
-import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-BLOCKS = {"binary": 8, "ternary": 5, "two_bit": 8, "two_bit_z80": 8, "int3": 8, "int4": 4, "int8": 4, "int16": 4}
 DIGITS = {"binary": 8, "ternary": 5, "two_bit": 4, "two_bit_z80": 4, "int3": 8, "int4": 2, "int8": 1, "int16": 1}
 SCALED = {
     "binary": (2, -1),
@@ -21,8 +20,8 @@ SCALED = {
     "int16": (1, 0),
 }
 BYTES = {"int3": 3, "int16": 2}  # of a group of digits; else 1  # fmt: skip
-KINDS = {"uint8_t": "<u1", "int8_t": "<i1", "int16_t": "<i2", "int32_t": "<i4"}
-LETTERS = {"multiplier_O": "_multiplier", "bias_O": "_bias", "extra_O": "_extra", "table": "_table", "table_VE": "_table", "index": ".index", "init": ".init", "pad_I": ".pad_I", "multiplier_KC": ("_multiplier", ".multiplier_KC"), "bias_C": "_bias"}  # fmt: skip
+USUAL = {"strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0], "groups": 1, "sum_bits": 32, "step": 1.0, "pre_shift": 0, "epsilon": 0, "bits": 0, "fill": 0, "last": True}  # fmt: skip
+ARRAYS = ("weight_OI", "multiplier_O", "bias_O", "extra_O", "table", "table_VE", "index", "init", "pad_I", "multiplier_KC", "bias_C")  # fmt: skip
 TOPS = {
     "binary": 255,
     "ternary": 255,
@@ -53,7 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def as_arrays(graph: dict[str, Any]) -> None:
     for op in graph["ops"]:
-        op |= {field: np.array(op[field]) for field in ("weight_OI", *LETTERS) if field in op}
+        op |= {field: np.array(op[field]) for field in ARRAYS if field in op}
         if "body" in op:
             as_arrays(op["body"])
 
@@ -61,47 +60,30 @@ def as_arrays(graph: dict[str, Any]) -> None:
 def read_bin(path: Path) -> dict[str, Any]:
     """The same from the packed file."""
     data = path.read_bytes()
-    assert data[:8] == b"LEVSHA1\n"
-    (length,) = struct.unpack("<I", data[8:12])
-    net, payload = json.loads(data[12 : 12 + length]), data[12 + length :]
-    for op in net["ops"]:
-        parts = {c["name"]: np.frombuffer(payload, KINDS[c["type"]], c["bytes"] // int(KINDS[c["type"]][2]), c["offset"]) for c in op["constants"]}  # fmt: skip
-        take(op, op["name"], parts)
+    assert data[:8] == b"LEVSHA2\n"
+    first = zlib.decompressobj(-15)
+    net = json.loads(first.decompress(data[8:]))
+    left = take(net, zlib.decompress(first.unused_data, -15))
+    assert not left
     return net
 
 
-def take(op: dict[str, Any], name: str, parts: dict[str, np.ndarray]) -> None:
-    """The arrays of an op, and of those inside it, from its constants."""
-
-    def joined(start: str | tuple[str, ...]) -> np.ndarray:
-        return np.concatenate([part for label, part in parts.items() if label.startswith(start)])
-
-    for field, letters in LETTERS.items():
-        if isinstance(op.get(field), dict):
-            starts = [name + text for text in ([letters] if isinstance(letters, str) else letters)]
-            op[field] = np.resize(joined(tuple(starts)), op[field]["shape"])
-        elif field in op:
-            op[field] = np.array(op[field])
-    if isinstance(op.get("weight_OI"), dict):
-        packed = {label: part for label, part in parts.items() if label.startswith(f"{name}_weight")}
-        op["weight_OI"] = unpack_weights(op, packed, *op["weight_OI"]["shape"])
-    for inner in op["body"]["ops"] if "body" in op else []:
-        take(inner, f"{name}_step_{inner['name']}", parts)
-
-
-def unpack_weights(op: dict[str, Any], parts: dict[str, np.ndarray], outputs: int, inputs: int) -> np.ndarray:
-    groups = op.get("groups", 1)
-    if groups > 1 and groups == op["shape"][2]:  # tap by tap
-        firsts = [0, *(int(name.rsplit("_", 1)[1]) for name in list(parts)[1:]), outputs]
-        rows = [unpack_digits(part, op["format"]).reshape(inputs, -1) for part in parts.values()]
-        return np.concatenate([row[:, : end - first].T for row, first, end in zip(rows, firsts, firsts[1:], strict=False)])  # fmt: skip
-    bytes_of_groups = np.concatenate(list(parts.values())).reshape(groups, -1)
-    return np.concatenate([unpack(packed, op["format"], outputs // groups, inputs) for packed in bytes_of_groups])
-
-
-def unpack(packed: np.ndarray, name: str, outputs: int, inputs: int) -> np.ndarray:
-    blocks = unpack_digits(packed, name).reshape(-1, inputs, BLOCKS[name])
-    return blocks.swapaxes(1, 2).reshape(-1, inputs)[:outputs]
+def take(graph: dict[str, Any], payload: bytes) -> bytes:
+    """Put the arrays of ops in their places, in the order in which the header names them, and what is usual; return the rest of the payload."""
+    for end in (*graph["inputs"], *graph["outputs"]):
+        end.setdefault("total", None)
+    for op in graph["ops"]:
+        for field, about in op.items():
+            if field == "body":
+                payload = take(about, payload)
+            elif isinstance(about, dict):
+                count, name = math.prod(about["shape"]), op.get("format") if field == "weight_OI" else about["type"]
+                size = -(-count // DIGITS[name]) * BYTES.get(name, 1) if field == "weight_OI" else count * int(name[3:]) // 8  # fmt: skip
+                part, payload = payload[:size], payload[size:]
+                numbers = unpack_digits(np.frombuffer(part, np.uint8), name)[:count] if field == "weight_OI" else np.frombuffer(part, f"<i{int(name[3:]) // 8}")  # fmt: skip
+                op[field] = numbers.reshape(about["shape"])
+        op |= {field: value for field, value in USUAL.items() if field not in op}
+    return payload
 
 
 def unpack_digits(packed: np.ndarray, name: str) -> np.ndarray:

@@ -158,7 +158,6 @@ class Op(ABC):
     inputs: tuple[str, ...]
     elementwise: ClassVar[bool] = False  # may write over its first input
     learnt: ClassVar[bool] = False  # whether its constants were trained
-    apart: ClassVar[tuple[str, ...]] = ()  # fields, arrays, that no constant of its C need hold
     later: ClassVar[Mapping[str, Any]] = {}  # fields that came later: kept in files only where they differ from these
 
     @abstractmethod

@@ -28,9 +28,13 @@ def ends_of(graph: Graph) -> dict[str, Any]:
     return {"inputs": inputs, "outputs": outputs}
 
 
-def describe_op(op: Op, show: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+Show = Callable[[Op, str, np.ndarray], Any]
+"""What stands for the array in a field of an op."""
+
+
+def describe_op(op: Op, show: Show) -> dict[str, Any]:
     """Return an op as JSON has it: its fields, arrays as `show` gives them; a field that is a graph is described likewise, inside."""
-    return fields_of(op, show) | {key: show(array) for key, array in arrays_of(op).items()}
+    return fields_of(op, show) | {key: show(op, key, array) for key, array in arrays_of(op).items()}
 
 
 def arrays_of(op: Op) -> dict[str, np.ndarray]:
@@ -38,7 +42,7 @@ def arrays_of(op: Op) -> dict[str, np.ndarray]:
     return {f.name: getattr(op, f.name) for f in dataclasses.fields(op) if isinstance(getattr(op, f.name), np.ndarray)}
 
 
-def fields_of(op: Op, show: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+def fields_of(op: Op, show: Show) -> dict[str, Any]:
     """Return everything else of an op by field, its kind as `op`."""
     fields: dict[str, Any] = {"op": type(op).__name__}
     for f in dataclasses.fields(op):

@@ -32,7 +32,6 @@ class Conv(Windowed):
     """
 
     learnt: ClassVar[bool] = True
-    apart: ClassVar[tuple[str, ...]] = ("pad_I",)
     weight_OI: np.ndarray
     format: Format
     groups: int = 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -26,7 +25,6 @@ class Gather(Op):
     regular, a table of indices where it is not.
     """
 
-    apart: ClassVar[tuple[str, ...]] = ("index",)
     index: np.ndarray
     fill: int = 0
 

@@ -31,10 +31,6 @@ class ScaledAdd(Op):
     hi: int
     step: float = 1.0
 
-    def __post_init__(self) -> None:
-        """Multipliers that all channels share stand in the C's statements, not in an array."""
-        object.__setattr__(self, "apart", () if self.multiplier_KC.shape[-1] > 1 else ("multiplier_KC",))
-
     def infer(self, *x: Value) -> Value:
         """Prove that every partial sum fits 32 bits."""
         first = x[0]

@@ -32,7 +32,6 @@ class Scan(Op):
     """
 
     learnt: ClassVar[bool] = True
-    apart: ClassVar[tuple[str, ...]] = ("init",)
     body: Graph
     init: np.ndarray
     last: bool = True

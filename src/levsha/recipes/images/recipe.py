@@ -96,7 +96,7 @@ class ImagesRecipe(CapturedRecipe[Images]):
         from levsha.recipes.images.weigh import machine, sizes, speeds  # imports torch
 
         found, tested = super().deliver(settings, data, run, results), self.measured(settings, data)
-        bytes_of, us = sizes(run, settings, data), speeds(run, settings, data)
+        bytes_of, (us, how) = sizes(run, settings, data), speeds(run, settings, data)
         variants = []
         for variant in found["variants"]:
             name, weights = variant["name"], FORMATS.get(variant["format"])
@@ -105,7 +105,7 @@ class ImagesRecipe(CapturedRecipe[Images]):
             variants.append(
                 variant | own | {"bits": weights.bits if weights else 32, "accuracy_interval": [100 * low, 100 * high]}
             )
-        return _top(variants) | found | {"variants": variants, "notes": notes(variants, len(tested), machine())}
+        return _top(variants) | found | {"variants": variants, "notes": notes(variants, len(tested), machine(), how)}
 
     def draw(self, settings: Images, data: Bench, results: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
         first, test = trained[f"{self.shipped}-{settings.seed}"], self.measured(settings, data)

@@ -51,8 +51,9 @@ def _bytes(path: Path) -> int:
     return path.stat().st_size
 
 
-def speeds(run: Run, settings: Images, data: Bench) -> dict[str, dict[str, float]]:
-    """Return microseconds an image by variant and batch, on one thread: torch for the float net, the call of Net for the others."""
+def speeds(run: Run, settings: Images, data: Bench) -> tuple[dict[str, dict[str, float]], str]:
+    """Return microseconds an image by variant and batch, on one thread: torch for the float net, the call of Net for the others; and which
+    vector instructions computed the latter."""
     assert data.test is not None
     net, x = float_net(run, settings, data), data.test.x[:TIMED]
 
@@ -61,14 +62,16 @@ def speeds(run: Run, settings: Images, data: Bench) -> dict[str, dict[str, float
         return net(torch.from_numpy(part).float())
 
     calls: dict[str, Callable[[np.ndarray], object]] = {FLOAT: in_torch}
-    calls |= {name: run.net(name) for name in (f"{FLOAT}-{weights}" for weights in settings.weights)}
+    nets = {name: run.net(name) for name in (f"{FLOAT}-{weights}" for weights in settings.weights)}
+    how = {integer.compile() for integer in nets.values()}
+    calls |= nets
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         found = {str(batch): microseconds(calls, x, batch) for batch in BATCHES}
     finally:
         torch.set_num_threads(threads)
-    return {name: {batch: us[name] for batch, us in found.items()} for name in calls}
+    return {name: {batch: us[name] for batch, us in found.items()} for name in calls}, ", ".join(sorted(how))
 
 
 def machine() -> str:

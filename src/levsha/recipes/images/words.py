@@ -52,13 +52,13 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def notes(variants: list[Mapping[str, Any]], tested: int, machine: str) -> list[str]:
+def notes(variants: list[Mapping[str, Any]], tested: int, machine: str, how: str) -> list[str]:
     """Return how the figures at the top of results.json came about, a sentence each."""
     int8 = next((v for v in variants if v["format"] == "int8"), None)
     return [
         f"KB of {UNITS_A_KB} B, file against file: exports/float.pt, what torch.save makes of the float state, and exports/float-int8/net.bin, the whole "
         "integer net: weights, biases, multipliers, header.",
         f"Accuracy in per cent of {tested} test images, its interval by Wilson, 95 %; agreement: per cent of them for which both nets decide alike.",
-        f"us an image on {machine}, one thread: torch for the float net, the call of levsha.Net for the others.",
+        f"us an image on {machine}, one thread: torch for the float net, the call of levsha.Net for the others ({'interpreted' if how == 'off' else f'compiled: {how}'}).",
         *([] if int8 else ["int8 was not among --weights: its figures are null."]),
     ]
