@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from levsha.applications.base import Application
+from levsha.applications.base import Application, Message
 from levsha.ir import Graph
 
 
@@ -27,7 +27,7 @@ class Bare(Application):
     def wake(self, graph: Graph) -> str:
         return "go"
 
-    def expected(self, graph: Graph, line: str) -> str:
+    def expected(self, graph: Graph, message: Message) -> str:
         return ""
 
     def answer(self, text: str) -> str:

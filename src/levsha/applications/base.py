@@ -11,11 +11,25 @@ from levsha.ir import Graph
 from levsha.meaning import Meaning
 
 
-class Application(ABC):
-    """A line in, a line out; applications are frozen dataclasses.
+Message = str | bytes
+"""What is typed at once: a line of text, whose end is put behind it, or bytes as they are."""
 
-    Its C includes nothing: before it come the net (prefix `net`, one instance), mark.h, and serial_get() and serial_put() of the
-    target. It defines what `main` calls, which asks for a line, runs the net and answers.
+
+def sent(message: Message) -> bytes:
+    """Return the bytes of a message.
+
+    >>> sent("1 2"), sent(b"P5")
+    (b'1 2\\n', b'P5')
+    """
+    return message if isinstance(message, bytes) else f"{message}\n".encode("utf-8", "surrogateescape")
+
+
+class Application(ABC):
+    """A message in, a line out; applications are frozen dataclasses.
+
+    Its C includes nothing: before it come the net (prefix `net`, one instance), mark.h, and what every target has of a serial line:
+    serial_put(byte); serial_get(); serial_get_checked(), '?' in place of a byte that came damaged; serial_get_within(n), n times 2 ms,
+    SERIAL_SILENT where nothing came, SERIAL_DAMAGED. It defines what `main` calls, which asks for a message, runs the net and answers.
     """
 
     name: ClassVar[str]
@@ -31,12 +45,12 @@ class Application(ABC):
         """Return a line that makes the firmware run its net, for a simulator to type before it puts a vector in."""
 
     @abstractmethod
-    def expected(self, graph: Graph, line: str) -> str:
-        """Return what the firmware must answer to a line, as the interpreter has it."""
+    def expected(self, graph: Graph, message: Message) -> str:
+        """Return what the firmware must answer to a message, as the interpreter has it; of several lines in one, to the first."""
 
     @abstractmethod
     def answer(self, text: str) -> str:
-        """Return the answer in what the firmware sent between a line and its readiness for the next."""
+        """Return the answer in what the firmware sent between a message and its readiness for the next."""
 
     @classmethod
     def from_json(cls, about: Mapping[str, Any], meaning: Meaning) -> Application:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from levsha.applications.base import Application
+from levsha.applications.base import Application, Message, sent
 from levsha.data.pairs import CONTEXT_BYTES, QUERY_BYTES, QUERY_CUT, RESPONSE_BYTES, context_of, text_rows, typed_query
 from levsha.errors import LevshaError
 from levsha.interpret import interpret
@@ -54,7 +54,8 @@ class Chat(Application):
     def wake(self, graph: Graph) -> str:
         return "go"
 
-    def expected(self, graph: Graph, line: str) -> str:
+    def expected(self, graph: Graph, message: Message) -> str:
+        line = sent(message).decode("utf-8", "surrogateescape").split("\n")[0]
         query = typed_query(line, self.folds)
         answer = decode(graph_predictor(graph), [query], charset_of(graph))[0] if query else b""
         return answer.decode("utf-8", "replace")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from levsha.applications.vector import Vector, plain_name
+from levsha.applications.say import plain_name
+from levsha.applications.vector import Vector
 from levsha.errors import LevshaError
 from levsha.ir import Graph, Value
 
@@ -41,7 +42,7 @@ void loop()
     const int16_t pin = analogRead(A0);   // apart, because constrain() would read the pin more than once
     net_instance.readings[0] = constrain(pin, {lo}, {hi});   // and so on to net_instance.readings[{readings.size - 1}]
     net_run();
-    vector_number(net_{output}()[0]);   // the outputs are net_{output}()[0] to net_{output}()[{graph.values[output].size - 1}]
+    say_number(net_{output}()[0]);   // the outputs are net_{output}()[0] to net_{output}()[{graph.values[output].size - 1}]
     serial_put('\\n');
     delay(1000);
 }}

@@ -14,39 +14,10 @@ static const char vector_classes[] net_FLASH = VECTOR_CLASSES;
 #endif
 static uint8_t vector_after_cr;   /* the line before ended in CR: an LF that follows belongs to it */
 
-static void vector_text(const char *text)
-{
-    for (uint8_t c; (c = (uint8_t)net_U8(text)) != 0; ++text) serial_put(c);
-}
-
-#if defined(VECTOR_NAMED) || defined(VECTOR_CLASSES)
-/* The text number k of several, each ended by a zero byte. */
-static const char *vector_nth(const char *texts, vector_index_t k)
-{
-    while (k--) while (net_U8(texts++)) {}
-    return texts;
-}
-#endif
-
-static inline void vector_number(vector_number_t number)
-{
-    uint8_t digits[VECTOR_DIGITS], n = 0;
-    vector_whole_t rest = (vector_whole_t)number;
-    if (number < 0) {
-        serial_put('-');
-        rest = (vector_whole_t)(0u - rest);
-    }
-    do {
-        digits[n++] = (uint8_t)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    while (n) serial_put(digits[--n]);
-}
-
 static uint8_t vector_ends_line(uint8_t c) { return c == '\r' || c == '\n'; }
 static uint8_t vector_separates(uint8_t c) { return c == ' ' || c == ',' || c == ';' || c == '\t'; }
 
-static uint8_t vector_takes(vector_index_t k, int32_t v)
+static uint8_t vector_takes(say_index_t k, int32_t v)
 {
 #ifdef VECTOR_LOWS
     k = VECTOR_CHANNEL(k);
@@ -58,9 +29,9 @@ static uint8_t vector_takes(vector_index_t k, int32_t v)
 }
 
 /* Reads a line into the net's input as it comes; only an integer inside the proven range is ever stored. The first mistake counts. */
-static vector_index_t vector_read_line(void)
+static say_index_t vector_read_line(void)
 {
-    vector_index_t n = 0, wrong = 0;
+    say_index_t n = 0, wrong = 0;
     uint8_t c = serial_get_checked();
     if (c == '\n' && vector_after_cr) c = serial_get_checked();
     for (;;) {
@@ -78,7 +49,7 @@ static vector_index_t vector_read_line(void)
         for (; !vector_separates(c) && !vector_ends_line(c); c = serial_get_checked()) digits = 0;
         if (wrong) continue;
         if (!digits || n == VECTOR_INPUTS) wrong = VECTOR_WRONG;
-        else if (!vector_takes(n, v)) wrong = (vector_index_t)(VECTOR_WRONG + 1 + n);
+        else if (!vector_takes(n, v)) wrong = (say_index_t)(VECTOR_WRONG + 1 + n);
         else VECTOR_IN[n++] = (vector_element_t)v;
     }
     vector_after_cr = c == '\r';
@@ -93,46 +64,46 @@ static void vector_answer(void)
     VECTOR_RUN;
     LEVSHA_MARK(MARK_ENDS + 0);
 #ifdef VECTOR_CLASSES
-    vector_text(vector_nth(vector_classes, (vector_index_t)VECTOR_OUT[0]));
+    say_text(say_nth(vector_classes, (say_index_t)VECTOR_OUT[0]));
 #else
-    for (vector_index_t i = 0; i < VECTOR_OUTPUTS; ++i) {
+    for (say_index_t i = 0; i < VECTOR_OUTPUTS; ++i) {
         if (i) serial_put(' ');
-        vector_number(VECTOR_OUT[i]);
+        say_number(VECTOR_OUT[i]);
     }
 #endif
 }
 
 /* Says what is wrong with a line: of a number outside its range, which one it is and that range. */
-static void vector_refuse(vector_index_t wrong)
+static void vector_refuse(say_index_t wrong)
 {
 #ifdef VECTOR_LOWS
     if (wrong > VECTOR_WRONG) {
-        const vector_index_t k = (vector_index_t)(wrong - VECTOR_WRONG - 1);
+        const say_index_t k = (say_index_t)(wrong - VECTOR_WRONG - 1);
         serial_put('?');
         serial_put(' ');
 #ifdef VECTOR_NAMED
-        vector_text(vector_nth(vector_names, k));
+        say_text(say_nth(vector_names, k));
 #else
-        vector_text(vector_names);
-        vector_number((vector_number_t)(k + 1));
+        say_text(vector_names);
+        say_number((say_number_t)(k + 1));
 #endif
         serial_put(':');
         serial_put(' ');
-        vector_number(net_I16(vector_low + VECTOR_CHANNEL(k)));
+        say_number(net_I16(vector_low + VECTOR_CHANNEL(k)));
         serial_put('.');
         serial_put('.');
-        vector_number(net_I16(vector_high + VECTOR_CHANNEL(k)));
+        say_number(net_I16(vector_high + VECTOR_CHANNEL(k)));
         return;
     }
 #endif
     (void)wrong;
-    vector_text(vector_needs);
+    say_text(vector_needs);
 }
 
 static void vector_turn(void)
 {
-    vector_index_t line;
-    vector_text(vector_prompt);
+    say_index_t line;
+    say_text(vector_prompt);
     do {
         LEVSHA_MARK(MARK_READY);
         line = vector_read_line();

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from levsha.applications.base import Application
+from levsha.applications.base import Application, Message, sent
+from levsha.applications.say import c_strings, plain_name, say_header
 from levsha.arith import INT16_MAX
 from levsha.emit.names import check_names
 from levsha.errors import LevshaError
 from levsha.interpret import interpret
-from levsha.ir import Graph, Value, c_index
+from levsha.ir import Graph, Value
 from levsha.meaning import Meaning
 
 SEPARATORS = " ,;\t"
@@ -36,21 +37,20 @@ class Vector(Application):
     def header(self, graph: Graph) -> str:
         self.check(graph)
         name, x, output = *_one_input(graph), graph.outputs[0]
-        index, classes = c_index(x.size + 3), self._classes(graph)
+        y, classes = graph.values[output], self._classes(graph)
         lines = [
             f"typedef {x.c_type} vector_element_t;",
-            f"typedef {index} vector_index_t;",
-            *_number_type(x, graph.values[output]),
             f"#define VECTOR_INPUTS {x.size}",
             f"#define VECTOR_IN net_instance.{name}",
             f"#define VECTOR_RUN net_run_{name}()",
-            f"#define VECTOR_OUTPUTS {graph.values[output].size}",
+            f"#define VECTOR_OUTPUTS {y.size}",
             f"#define VECTOR_OUT net_{output}()",
             f'#define VECTOR_NEEDS "{_needs(x)}"',
             *(self._own_ranges(x) if x.ranges else _one_range(x)),
-            *([f"#define VECTOR_CLASSES {_strings(classes)}"] if classes else []),
+            *([f"#define VECTOR_CLASSES {c_strings(classes)}"] if classes else []),
         ]
-        return "\n".join(lines) + "\n" + self.text()
+        places = x.size if x.ranges else 0  # of an element that is refused its place is said
+        return say_header(y.lo, max(y.hi, places), x.size + 3) + "\n".join(lines) + "\n" + self.text()
 
     def check(self, graph: Graph) -> None:
         """Raise LevshaError where the graph is none that a line of integers can be put into and got out of."""
@@ -92,7 +92,8 @@ class Vector(Application):
         middle = np.broadcast_to(np.clip(0, x.lows, x.highs), x.shape)
         return " ".join(map(str, middle.ravel().tolist()))
 
-    def expected(self, graph: Graph, line: str) -> str:
+    def expected(self, graph: Graph, message: Message) -> str:
+        line = sent(message).decode("utf-8", "replace").split("\n")[0]
         name, x = _one_input(graph)
         words = [word for word in re.split(f"[{SEPARATORS}]+", line.rstrip("\r\n").strip(SEPARATORS)) if word]
         if not words:
@@ -133,24 +134,12 @@ class Vector(Application):
         return [
             f"#define VECTOR_LOWS {lows}", f"#define VECTOR_HIGHS {highs}",
             f"#define VECTOR_CHANNEL(k) (k{f' % {channels}' if channels < x.size else ''})",
-            f"#define VECTOR_NAMES {_strings(names) if names else _strings([NUMBER])}", *(["#define VECTOR_NAMED"] if names else []),
+            f"#define VECTOR_NAMES {c_strings(names) if names else c_strings([NUMBER])}", *(["#define VECTOR_NAMED"] if names else []),
         ]  # fmt: skip
 
 
 def _one_input(graph: Graph) -> tuple[str, Value]:
     return next(iter(graph.inputs.items()))
-
-
-def _number_type(x: Value, output: Value) -> list[str]:
-    """The type of the numbers that are said: 32 bits only where an output, or an element's place, needs them."""
-    most = max(output.hi, x.size if x.ranges else 0)
-    wide = output.lo < -INT16_MAX - 1 or most > INT16_MAX
-    bits, digits = (32, 10) if wide else (16, 5)
-    return [
-        f"typedef int{bits}_t vector_number_t;",
-        f"typedef uint{bits}_t vector_whole_t;",
-        f"#define VECTOR_DIGITS {digits}",
-    ]
 
 
 def _whole(word: str) -> int:
@@ -170,19 +159,3 @@ def _needs(x: Value) -> str:
 
 def _one_range(x: Value) -> list[str]:
     return [f"#define VECTOR_LO ({x.lo}L)", f"#define VECTOR_HI ({x.hi}L)"]
-
-
-def plain_name(name: str) -> str:
-    """Return a name as it can be sent: one line, at most 24 bytes of it.
-
-    >>> plain_name("a b" * 9)
-    'a ba ba ba ba ba ba ba b'
-    """
-    one_line = "".join(c if c.isprintable() else " " for c in name)
-    return one_line.encode()[:24].decode("utf-8", "ignore").strip() or "?"
-
-
-def _strings(names: tuple[str, ...] | list[str]) -> str:
-    """Texts one after the other in one C string, each ended by a zero byte."""
-    safe = (name.replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?") for name in names)
-    return " ".join(f'"{name}\\0"' for name in safe)

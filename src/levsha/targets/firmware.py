@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from levsha.applications import Application
+from levsha.applications import Application, Message
 from levsha.errors import LevshaError
 from levsha.files import read_kept, write_file
 from levsha.ir import Graph
@@ -49,7 +49,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Typed:
-    """What came of typing lines: an answer a line, and every run of the net where the target shows them."""
+    """What came of typing messages: an answer each, and every run of the net where the target shows them."""
 
     answers: list[str]
     outcome: Outcome | None
@@ -57,14 +57,14 @@ class Typed:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a firmware answered to a line, and the cycles of each run of the net's last stage, where the target counts them."""
+    """What a firmware answered to a message, and the cycles of each run of the net's last stage, where the target counts them."""
 
     text: str
     cycles: list[int]
 
 
 class Conversation(ABC):
-    """A talk with a firmware, line by line; use it as a context manager."""
+    """A talk with a firmware, message by message; use it as a context manager."""
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +73,8 @@ class Conversation(ABC):
         self.close()
 
     @abstractmethod
-    def say(self, line: str) -> Answer:
-        """Type a line and return the answer; control characters are left out."""
+    def say(self, message: Message) -> Answer:
+        """Send a message and return the answer; control characters are left out of a line, bytes go as they are."""
 
     @abstractmethod
     def close(self) -> None:
@@ -109,8 +109,8 @@ class Firmware(ABC):
         """Run a batch of vectors through the image."""
 
     @abstractmethod
-    def type(self, lines: Sequence[str]) -> Typed:
-        """Type lines, each when the firmware is ready for one."""
+    def type(self, messages: Sequence[Message]) -> Typed:
+        """Send messages, each when the firmware is ready for one."""
 
     @abstractmethod
     def talk(self) -> Conversation:

@@ -10,14 +10,14 @@ from typing import Self
 
 import numpy as np
 
-from levsha.applications import Application
+from levsha.applications import Application, Message
 from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.ir import Graph
 from levsha.meaning import Meaning
 from levsha.targets.base import Target, call, pack_inputs, unpack_values
 from levsha.targets.firmware import Answer, Conversation, Firmware, Outcome, Tool, Typed
-from levsha.targets.texts import mark_header
+from levsha.targets.texts import framed, mark_header
 
 FLAGS = (
     "-std=c99", "-pedantic", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror",
@@ -28,7 +28,7 @@ READY = "\x01"  # what the program prints where a firmware tells its simulator t
 
 @dataclass(frozen=True)
 class HostFirmware(Firmware):
-    """A program of this machine: with the argument `vectors` it reads vectors from standard input, else lines."""
+    """A program of this machine: with the argument `vectors` it reads vectors from standard input, else messages, each behind its length."""
 
     def built(self, folder: Path) -> Self:
         for name, text in self.sources.items():
@@ -44,25 +44,25 @@ class HostFirmware(Firmware):
         got = np.frombuffer(done.stdout, np.uint8).reshape(len(rows), -1)
         return Outcome(dict(inputs), unpack_values(self.graph, self.graph.outputs, got))
 
-    def type(self, lines: Sequence[str]) -> Typed:
+    def type(self, messages: Sequence[Message]) -> Typed:
         with self.talk() as talk:
-            return Typed([talk.say(line).text for line in lines], None)
+            return Typed([talk.say(message).text for message in messages], None)
 
     def talk(self) -> HostConversation:
         return HostConversation(self)
 
 
 class HostConversation(Conversation):
-    """Lines through pipes."""
+    """Messages through pipes."""
 
     def __init__(self, firmware: HostFirmware) -> None:
         self._application = firmware.application
         self._process = subprocess.Popen([firmware.built_image], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._until_ready()
 
-    def say(self, line: str) -> Answer:
+    def say(self, message: Message) -> Answer:
         assert self._process.stdin
-        self._process.stdin.write(f"{line}\n".encode("utf-8", "surrogateescape"))
+        self._process.stdin.write(framed(message))
         self._process.stdin.flush()
         return Answer(self._application.answer(self._until_ready()), [])
 
@@ -105,7 +105,7 @@ def _main(graph: Graph, application: Application, title: str) -> str:
         f"        fwrite(net_{name}(), sizeof net_{name}()[0], {graph.values[name].size}, stdout);"
         for name in graph.outputs
     ]
-    return f"""/* {title}, on this machine: lines on standard input, or with an argument vectors */
+    return f"""/* {title}, on this machine: messages on standard input, each behind its length in a line, or with an argument vectors */
 #include <stdio.h>
 #include <stdlib.h>
 #include <stdint.h>
@@ -113,11 +113,24 @@ def _main(graph: Graph, application: Application, title: str) -> str:
 #define LEVSHA_MARK(v) do {{ if ((v) == MARK_READY) {{ putchar({ord(READY)}); fflush(stdout); }} }} while (0)
 #include "net.h"
 
-static inline uint8_t serial_get(void)
+enum {{ SERIAL_SILENT = -1, SERIAL_DAMAGED = -2 }};
+static long serial_left;   /* bytes of the message; behind the last one nothing comes until the next message */
+
+static inline int16_t serial_get_within(uint8_t ticks)
 {{
+    (void)ticks;
+    if (!serial_left) return SERIAL_SILENT;
+    --serial_left;
     const int c = getchar();
     if (c == EOF) exit(0);
-    return (uint8_t)c;
+    return (int16_t)c;
+}}
+
+static inline uint8_t serial_get(void)
+{{
+    while (!serial_left)
+        if (scanf("%ld%*c", &serial_left) != 1) exit(0);
+    return (uint8_t)serial_get_within(0);
 }}
 
 static inline uint8_t serial_get_checked(void) {{ return serial_get(); }}

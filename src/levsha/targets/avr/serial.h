@@ -23,6 +23,23 @@ static __attribute__((unused)) uint8_t serial_get_checked(void)
     return bad ? '?' : c;
 }
 
+enum { SERIAL_SILENT = -1, SERIAL_DAMAGED = -2 };
+
+/* A byte that comes within so many times 2 ms. */
+static __attribute__((unused, noinline)) int16_t serial_get_within(uint8_t ticks)
+{
+    do
+        for (uint16_t turns = F_CPU / 500 / 8; turns; --turns)   /* a turn takes 8 cycles */
+            if (UCSR0A & _BV(RXC0)) {
+                const uint8_t bad = UCSR0A & (_BV(FE0) | _BV(DOR0));
+                const uint8_t c = UDR0;
+                if (bad) return SERIAL_DAMAGED;
+                return c;
+            }
+    while (--ticks);
+    return SERIAL_SILENT;
+}
+
 static void serial_put(uint8_t c)
 {
     while (!(UCSR0A & _BV(UDRE0))) {}

@@ -3,14 +3,15 @@
    usage: simrun ELF [-m mcu] [-f hz] [-c most_cycles] [-i stage:address:length]... [-o address:length]... [-v vectors count [-l line]]
 
    The firmware speaks through GPIOR0 (data address 0x3E), one OUT instruction each, see mark.h:
-     0x01      waits for a line on the UART: the runner sends the next line of its standard input; none left: the end;
-               with -v it types the line of -l instead, "go" where none is given: any that makes the firmware run its net
+     0x01      waits for a message on the UART: the runner sends the next one of its standard input, where each stands behind a
+               line with the number of its bytes; none left: the end. With -v it types the line of -l instead, "go" where none is
+               given: any that makes the firmware run its net
      0x10 + k  stage k starts: with -v, the runner first puts the current vector's input k into SRAM
      0x20 + k  stage k has ended; after the last stage the outputs are read and the vector is done; with -v they are then
                zeroed, which a chat takes for the end of its answer, so that every vector starts from the first stage
      0xFF      done
    It answers in lines on standard output:
-     R                                  ready for a line
+     R                                  ready for a message
      T hh                               the UART sent a byte
      V inputs outputs cycles...         a vector is done: the bytes of inputs and outputs in SRAM in hexadecimal, then the
                                         cycles of each stage since the vector before (0: not run)
@@ -26,7 +27,7 @@
 #include <simavr/sim_io.h>
 #include "mark.h"
 
-enum { MOST_AREAS = 8, GPIOR0_ADDRESS = 0x3e, UART_BYTE_CYCLES = 2000 };
+enum { MOST_AREAS = 8, GPIOR0_ADDRESS = 0x3e, UART_BYTE_CYCLES = 1389 };   /* 16 MHz / 11 520 bytes a second: a sender that leaves no gaps */
 typedef struct { unsigned stage, address, length; } area_t;
 
 static area_t inputs[MOST_AREAS], outputs[MOST_AREAS];
@@ -35,8 +36,8 @@ static uint8_t *vectors;
 static unsigned long vector_count, vector_now, vector_bytes;
 static uint64_t stage_started[MOST_AREAS], stage_cycles[MOST_AREAS];
 static const char *wake = "go";
-static char line[16384];   /* holds as many numbers as fit the SRAM */
-static size_t line_length, line_sent;
+static char piece[16384];   /* of a message; holds a wake line of as many numbers as fit the SRAM */
+static size_t piece_length, piece_sent, message_left;   /* message_left: bytes of it behind the piece */
 static uint64_t next_byte_at;
 static int finished, xon = 1;
 
@@ -66,13 +67,16 @@ static void report(avr_t *avr)
     if (++vector_now == vector_count) finished = 1;
 }
 
-/* Takes the next line of standard input, or the next piece of a long one; says whether there was any. */
+/* Takes the next piece of a message; says whether there was any. */
 static int next_piece(avr_t *avr)
 {
-    if (vectors) snprintf(line, sizeof line, "%s\n", wake);
-    else if (!fgets(line, sizeof line, stdin)) return 0;
-    line_length = strlen(line);
-    line_sent = 0;
+    if (vectors) piece_length = (size_t)snprintf(piece, sizeof piece, "%s\n", wake);
+    else {
+        piece_length = fread(piece, 1, message_left < sizeof piece ? message_left : sizeof piece, stdin);
+        if (!piece_length) return 0;
+        message_left -= piece_length;
+    }
+    piece_sent = 0;
     next_byte_at = avr->cycle + UART_BYTE_CYCLES;
     return 1;
 }
@@ -81,14 +85,16 @@ static void ready(avr_t *avr)
 {
     puts("R");
     fflush(stdout);
-    if (!next_piece(avr)) finished = 1;
+    while (message_left && getchar() != EOF) --message_left;   /* what the firmware did not wait for is lost */
+    if (!vectors && scanf("%zu%*c", &message_left) != 1) finished = 1;
+    else if (!next_piece(avr)) finished = 1;
 }
 
 static void type_byte(avr_t *avr, avr_irq_t *uart)
 {
-    avr_raise_irq(uart, (uint8_t)line[line_sent++]);
+    avr_raise_irq(uart, (uint8_t)piece[piece_sent++]);
     next_byte_at = avr->cycle + UART_BYTE_CYCLES;
-    if (line_sent == line_length && line[line_sent - 1] != '\n' && !next_piece(avr)) finished = 1;
+    if (piece_sent == piece_length && message_left && !next_piece(avr)) finished = 1;
 }
 
 static void mark(avr_t *avr, avr_io_addr_t address, uint8_t value, void *unused)
@@ -151,7 +157,7 @@ int main(int argc, char **argv)
             if (input->stage + 1 > stage_count) stage_count = input->stage + 1;
         }
         else if (option == 'o' && sscanf(value, "%u:%u", &output->address, &output->length) == 2) ++output_count;
-        else if (option == 'l' && strlen(value) + 2 <= sizeof line) wake = value;
+        else if (option == 'l' && strlen(value) + 2 <= sizeof piece) wake = value;
         else if (option == 'v' && i + 1 < argc) { vector_path = value; vector_total = argv[++i]; }
         else fail("an option is unknown or malformed");
     }
@@ -172,7 +178,7 @@ int main(int argc, char **argv)
     int state = cpu_Running, torn = 0;
     unsigned lowest = avr->ramend;
     while (!finished && state != cpu_Done && state != cpu_Crashed && avr->cycle < most_cycles) {
-        if (line_sent < line_length && xon && avr->cycle >= next_byte_at) type_byte(avr, uart);
+        if (piece_sent < piece_length && xon && avr->cycle >= next_byte_at) type_byte(avr, uart);
         const unsigned instruction = avr->flash[avr->pc] | (unsigned)avr->flash[avr->pc + 1] << 8;
         state = avr_run(avr);
         if ((instruction & 0xfe0f) == 0xbe0e) { torn = 1; continue; }   /* OUT SPH: the low byte is still that of the old pointer */

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from levsha.applications import Message
 from levsha.errors import LevshaError
 from levsha.files import cache_folder
 from levsha.targets.base import call
 from levsha.targets.firmware import Answer, Conversation
-from levsha.targets.texts import mark_header
+from levsha.targets.texts import framed, mark_header
 
 MOST_CYCLES = 500_000_000  # a line or a vector that takes longer (half a simulated minute) hangs
 
@@ -29,7 +30,7 @@ MOST_CYCLES = 500_000_000  # a line or a vector that takes longer (half a simula
 class Transcript:
     """What one run of the simulator said, line by line.
 
-    sent: bytes sent over the UART, apart for each line that was typed, those before the first one first. steps: (input bytes, output bytes, cycles per stage) of each finished vector.
+    sent: bytes sent over the UART, apart for each message that was typed, those before the first one first. steps: (input bytes, output bytes, cycles per stage) of each finished vector.
     """
 
     sent: list[bytearray] = field(default_factory=lambda: [bytearray()])
@@ -55,7 +56,7 @@ class Transcript:
 
     @property
     def texts(self) -> list[str]:
-        """What was sent before each readiness for a line, and after the last one."""
+        """What was sent before each readiness for a message, and after the last one."""
         return [part.decode("utf-8", "replace") for part in self.sent]
 
 
@@ -100,7 +101,7 @@ def command(
     count: int = 0,
     wake: str = "go",
 ) -> list[str]:
-    """Return the runner's command line; count: how many lines or vectors come, 0 for an open end; wake: see run_vectors."""
+    """Return the runner's command line; count: how many messages or vectors come, 0 for an open end; wake: see run_vectors."""
     words = [str(runner()), str(elf)]
     for area in inputs:
         words += ["-i", f"{area.stage}:{area.address}:{area.length}"]
@@ -117,17 +118,18 @@ def run_vectors(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "vectors.bin")
         path.write_bytes(rows.tobytes())
-        return _transcript(command(elf, inputs, outputs, path, len(rows), wake), "")
+        return _transcript(command(elf, inputs, outputs, path, len(rows), wake), b"")
 
 
-def run_lines(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], lines: Iterable[str]) -> Transcript:
-    """Type lines into a firmware's serial line, each when it is ready for one."""
-    typed = [f"{line}\n" for line in lines]
-    return _transcript(command(elf, inputs, outputs, count=len(typed)), "".join(typed))
+def run_messages(
+    elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], messages: Sequence[Message]
+) -> Transcript:
+    """Type messages into a firmware's serial line, each when it is ready for one."""
+    return _transcript(command(elf, inputs, outputs, count=len(messages)), b"".join(map(framed, messages)))
 
 
-def _transcript(words: list[str], typed: str) -> Transcript:
-    done = subprocess.run(words, input=typed.encode(), capture_output=True, check=False)
+def _transcript(words: list[str], typed: bytes) -> Transcript:
+    done = subprocess.run(words, input=typed, capture_output=True, check=False)
     transcript = Transcript()
     for line in done.stdout.decode("ascii", "replace").splitlines():
         transcript.read(line)
@@ -148,16 +150,15 @@ class SimulatedTalk(Conversation):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
-            errors="surrogateescape",
         )
         self._until_ready()
 
-    def say(self, line: str) -> Answer:
-        """Type a line; the cycles are those of each run of the last stage, with the stages before it."""
-        line = "".join(c for c in line if c >= " " and c != "\x7f")
+    def say(self, message: Message) -> Answer:
+        """Type a message; the cycles are those of each run of the last stage, with the stages before it."""
+        if isinstance(message, str):
+            message = "".join(c for c in message if c >= " " and c != "\x7f")
         assert self._process.stdin
-        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.write(framed(message))
         self._process.stdin.flush()
         transcript = self._until_ready()
         return Answer(self._answer(transcript.texts[0]), [sum(step[2]) for step in transcript.steps])
@@ -171,7 +172,7 @@ class SimulatedTalk(Conversation):
         transcript = Transcript()
         assert self._process.stdout
         for line in self._process.stdout:
-            if transcript.read(line) in ("R", "E"):
+            if transcript.read(line.decode("ascii", "replace")) in ("R", "E"):
                 break
         if transcript.reason or self._process.poll() is not None:
             raise LevshaError(f"uno simulator: the firmware stopped ({transcript.reason or 'no answer'}).")

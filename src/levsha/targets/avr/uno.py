@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from levsha.applications import Application
+from levsha.applications import Application, Message
 from levsha.emit.memory import plan_memory
 from levsha.errors import LevshaError
 from levsha.files import write_file
@@ -18,7 +18,7 @@ from levsha.ir import Graph
 from levsha.meaning import Meaning
 from levsha.targets.avr.dialect import AVR
 from levsha.targets.avr.kernels import KERNELS
-from levsha.targets.avr.simulate import Area, SimulatedTalk, Transcript, run_lines, run_vectors
+from levsha.targets.avr.simulate import Area, SimulatedTalk, Transcript, run_messages, run_vectors
 from levsha.targets.avr.sketch import sketch, sketch_name, sources
 from levsha.targets.base import Target, call, pack_inputs, unpack_values
 from levsha.targets.firmware import Conversation, Firmware, Outcome, Sizes, Tool, Typed
@@ -69,9 +69,9 @@ class UnoFirmware(Firmware):
         rows, wake = pack_inputs(self.graph, inputs), self.application.wake(self.graph)
         return self._outcome(run_vectors(self.built_image, *self._areas(), rows, wake))
 
-    def type(self, lines: Sequence[str]) -> Typed:
-        transcript = run_lines(self.built_image, *self._areas(), lines)
-        answers = [self.application.answer(text) for text in transcript.texts[1 : len(lines) + 1]]
+    def type(self, messages: Sequence[Message]) -> Typed:
+        transcript = run_messages(self.built_image, *self._areas(), messages)
+        answers = [self.application.answer(text) for text in transcript.texts[1 : len(messages) + 1]]
         return Typed(answers, self._outcome(transcript))
 
     def talk(self) -> Conversation:
