@@ -26,7 +26,10 @@ def image_net(shape: tuple[int, ...], top: int = 255, layout: Layout | None = No
     """A dense layer over the pixels, whose largest sum is the class."""
     x, int8 = Value(shape, 0, top), FORMATS["int8"]
     weight_OI = np.random.default_rng(0).choice(int8.grid, (3, x.size))
-    ops = (Dense(name="logits", inputs=("input",), weight_OI=weight_OI, format=int8), Argmax(name="class", inputs=("logits",)))
+    ops = (
+        Dense(name="logits", inputs=("input",), weight_OI=weight_OI, format=int8),
+        Argmax(name="class", inputs=("logits",)),
+    )
     meaning = Meaning("Shapes.", {}, {"class": NAMES}, {}, {"input": layout} if layout else {})
     return Net(Graph({"input": x}, ops, ("class", "logits")), meaning, Image(meaning, unsure), "test")
 
@@ -106,8 +109,28 @@ def sendings(net: Net) -> list[tuple[bytes | str, str]]:
         (words + "\n" + words, f"? pixels {count + 1}: needs {count}"), (b"%s %s %d\n1 1 " % (txt, size, top), f"? pixels {2 // picture.channels}: needs {count}"),
         (b"1", f"? pixels {1 // picture.channels}: needs {count}"),
     ]  # fmt: skip
-    odd = [b"P", b"Px", bin_, bin_ + b"5 " + size, b"%s %s" % (bin_, size), b"%s a" % bin_, b"%s %s x" % (bin_, size), b"\x00\xff\xfe" + whole, b"?", b"-1 2"]
-    odd += [b"%s %s %d\n1 1x 1" % (txt, size, top), b"1 2 x\n" + whole, bytes(range(256)), b"\x89PNG\r\n\x1a\n" + raw[0], "٣ 1", b"1 \xb2 3\n", b"%s#%s" % (bin_, size), b"1.5 2"]
+    odd = [
+        b"P",
+        b"Px",
+        bin_,
+        bin_ + b"5 " + size,
+        b"%s %s" % (bin_, size),
+        b"%s a" % bin_,
+        b"%s %s x" % (bin_, size),
+        b"\x00\xff\xfe" + whole,
+        b"?",
+        b"-1 2",
+    ]
+    odd += [
+        b"%s %s %d\n1 1x 1" % (txt, size, top),
+        b"1 2 x\n" + whole,
+        bytes(range(256)),
+        b"\x89PNG\r\n\x1a\n" + raw[0],
+        "٣ 1",
+        b"1 \xb2 3\n",
+        b"%s#%s" % (bin_, size),
+        b"1.5 2",
+    ]
     return (
         [(message, deserved(net, x)) for message, x in right] + wrong + [(message, needs) for message in odd]
         + [("", ""), (b" \r\n \r\n", ""), (whole, deserved(net, a))]
@@ -128,3 +151,78 @@ def test_every_message_is_answered_as_it_deserves(target, kind: str, tmp_path: P
     if typed.outcome:
         assert compare(net.graph, typed.outcome).mismatches == 0
         assert len(typed.outcome.inputs["input"]) == sum(":" in want and want[0] != "?" for want in wanted)
+
+
+def test_whatever_is_sent_the_host_says_what_the_interpreter_says(tmp_path: Path, need) -> None:
+    """Right messages with bytes lost, doubled, changed and strewn in, one after the other: each is answered, none spoils the next."""
+    need(TARGETS["host"])
+    rng, net = np.random.default_rng(5), NETS["grey"]
+    right = [message if isinstance(message, bytes) else f"{message}\n".encode() for message, _ in sendings(net)]
+    right = [message for message in right if 0 < len(message) < 99]
+    messages = []
+    for _ in range(400):
+        message = bytearray(right[rng.integers(len(right))])
+        for _ in range(rng.integers(1, 4)):
+            at = int(rng.integers(len(message) + 1))
+            message[at : at + int(rng.integers(3))] = (
+                rng.choice(list(b"P2569 \t\r\n#0,x\xff\x00"), rng.integers(3)).astype(np.uint8).tobytes()
+            )
+        messages.append(bytes(message) or b" ")
+    said = TARGETS["host"].firmware(net.graph, net.application, "test").built(tmp_path).type(messages).answers
+    assert said == [net.application.expected(net.graph, message) for message in messages]
+    assert (
+        len({answer[:9] for answer in said}) > 9
+        and 20 < sum(bool(re.match("(unsure )?[^?]+:", answer)) for answer in said) < 300
+    )
+
+
+def test_pixels_are_all_the_memory_that_the_application_takes(tmp_path: Path, need) -> None:
+    """784 B of pixels on a chip of 2 048 B: no buffer beside them, and no constant in SRAM."""
+    need(TARGETS["uno"])
+    net = image_net((28, 28, 1), unsure=1000)
+    sizes = TARGETS["uno"].firmware(net.graph, net.application, "test").built(tmp_path).sizes
+    assert sizes.static_bytes == 784 + net.sizes.arena_bytes
+
+
+def test_vectors_equal_the_interpreter(tmp_path: Path, need) -> None:
+    need(TARGETS["uno"])
+    net = NETS["planes"]
+    inputs = {"input": np.random.default_rng(1).integers(0, 256, (50, 3, 2, 4))}
+    outcome = TARGETS["uno"].firmware(net.graph, net.application, "test").built(tmp_path).vectors(inputs)
+    comparison = compare(net.graph, outcome, inputs)
+    assert (comparison.vectors, comparison.mismatches, comparison.example) == (50, 0, "")
+
+
+def test_the_threshold_travels_with_the_net(tmp_path: Path) -> None:
+    net = NETS["flat"]
+    net.save(tmp_path / "a.safetensors")
+    found = Net.load(tmp_path / "a.safetensors")
+    assert found.application == net.application and isinstance(found.application, Image)
+    pixels = pictures(net, 1)[0]
+    laid = Picture.into(net.graph, net.meaning).lay(pixels[None])[0]  # type: ignore[union-attr]
+    assert found.application.expected(found.graph, found.application.message(found.graph, laid)) == deserved(
+        net, pixels
+    )
+
+
+@pytest.mark.parametrize(
+    ("net", "text"),
+    [
+        (image_net((7,)), r"image: the graph reads input\[7\] in 0..255; a picture is one input of rows, columns and 1 or 3 channels"),
+        (image_net((2, 3, 2)), r"the graph reads input\[2, 3, 2\]"), (image_net((2, 2, 1), 300), r"in 0..300; a picture .* in 0..255 or less"),
+        (image_net((2, 2, 1), unsure=-1), r"unsure below -1; scores of -?\d+..\d+ differ by 0 to"),
+    ],
+)  # fmt: skip
+def test_nets_that_are_refused(net: Net, text: str) -> None:
+    with pytest.raises(LevshaError, match=text):
+        net.application.header(net.graph)
+    assert not Image.fits(net.graph, net.meaning) or "unsure" in text
+
+
+def test_a_net_without_scores_or_names_is_refused() -> None:
+    net = NETS["grey"]
+    for graph, meaning in ((net.graph, Meaning()), (Graph(net.graph.inputs, net.graph.ops, ("class",)), net.meaning)):
+        with pytest.raises(
+            LevshaError, match=r"image: the graph gives class\[1\].*needed are two outputs: the number of a class"
+        ):
+            Image(meaning).header(graph)

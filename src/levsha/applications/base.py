@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, ClassVar
 
+import numpy as np
+
 from levsha.ir import Graph
 from levsha.meaning import Meaning
-
 
 Message = str | bytes
 """What is typed at once: a line of text, whose end is put behind it, or bytes as they are."""
@@ -47,6 +48,10 @@ class Application(ABC):
     @abstractmethod
     def expected(self, graph: Graph, message: Message) -> str:
         """Return what the firmware must answer to a message, as the interpreter has it; of several lines in one, to the first."""
+
+    def message(self, graph: Graph, row: np.ndarray) -> Message:
+        """Return what to send for one row of the net's one input, integers as they lie in memory."""
+        return " ".join(map(str, row.ravel().tolist()))
 
     @abstractmethod
     def answer(self, text: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.applications import Vector
+from levsha.applications import Image, Vector
 from levsha.capture.call import Program, run_calls
 from levsha.capture.fold import INPUT, Folded, fold
 from levsha.conversion.inputs import Inputs, inputs_of, tokens_of
@@ -222,7 +222,8 @@ def net_of(captured: Captured, lowered: Lowered, classes: Sequence[str] | None =
     meant = {CLASS: tuple(classes)} if classes else {}
     notes = {name: _order(layout) for name, layout in layouts.items() if len(layout.shape) > 1}
     meaning = Meaning(f"{captured.opened.title}, as integers.", quantities, meant, notes, layouts)
-    return Net(lowered.graph, meaning, Vector(meaning), captured.opened.title)
+    talks = Image if Image.fits(lowered.graph, meaning) else Vector
+    return Net(lowered.graph, meaning, talks(meaning), captured.opened.title)
 
 
 def _order(layout: Layout) -> str:

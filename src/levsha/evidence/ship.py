@@ -6,13 +6,14 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from levsha.applications import Message, sent
 from levsha.errors import LevshaError
 from levsha.evidence.check import certificate, compare, find_first_difference, tool_versions
 from levsha.files import read_kept, write_file
@@ -31,15 +32,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Trial:
-    """What a net on a chip goes through: lines typed into its conversation, to measure it, and vectors, to compare it."""
+    """What a net on a chip goes through: messages typed into its conversation, to measure it, and vectors, to compare it."""
 
-    lines: list[str]
+    lines: Sequence[Message]
     vectors: dict[str, np.ndarray]
 
     @property
     def digest(self) -> str:
         """SHA-256 of all of it."""
-        sha = hashlib.sha256(json.dumps(self.lines).encode())
+        sha = hashlib.sha256(json.dumps([sent(line).hex() for line in self.lines]).encode())
         for name in sorted(self.vectors):
             sha.update(name.encode() + np.ascontiguousarray(self.vectors[name]).tobytes())
         return sha.hexdigest()

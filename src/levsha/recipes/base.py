@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
+from levsha.applications import Message
 from levsha.errors import LevshaError, check_range
 from levsha.evidence.ship import Trial
 from levsha.evidence.table import Column
@@ -149,8 +150,8 @@ class Recipe(ABC, Generic[SettingsT, DataT]):
         """Return inputs for a check: part of them real, part as far out as the inputs' ranges go."""
 
     @abstractmethod
-    def lines(self, settings: SettingsT, data: DataT, net: Net) -> list[str]:
-        """Return real lines to type into the chip."""
+    def lines(self, settings: SettingsT, data: DataT, net: Net) -> Sequence[Message]:
+        """Return real messages to type into the chip."""
 
     @abstractmethod
     def figures(self, data: DataT) -> tuple[Figure, ...]:

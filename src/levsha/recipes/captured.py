@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from levsha.applications import Message
 from levsha.data.samples import Samples
 from levsha.evidence.check_net import draw_vectors
 from levsha.formats import FORMATS
@@ -64,11 +65,11 @@ class CapturedRecipe(Recipe[ConversionT, Bench]):
         odd = np.arange(count) % 2 == 1
         return {name: np.where(odd.reshape(-1, *[1] * (x.ndim - 1)), real, x)}
 
-    def lines(self, settings: ConversionT, data: Bench, net: Net) -> list[str]:
+    def lines(self, settings: ConversionT, data: Bench, net: Net) -> list[Message]:
         ((name, value),) = net.graph.inputs.items()
         rows = data.samples.x[: max(3, min(40, TYPED_NUMBERS // value.size))]
         return [
-            " ".join(map(str, row.ravel().tolist())) for row in net.integers(name, net.meaning.layouts[name].lay(rows))
+            net.application.message(net.graph, row) for row in net.integers(name, net.meaning.layouts[name].lay(rows))
         ]
 
     def figures(self, data: Bench) -> tuple[Figure, ...]:

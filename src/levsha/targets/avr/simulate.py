@@ -121,9 +121,7 @@ def run_vectors(
         return _transcript(command(elf, inputs, outputs, path, len(rows), wake), b"")
 
 
-def run_messages(
-    elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], messages: Sequence[Message]
-) -> Transcript:
+def run_messages(elf: Path, inputs: Sequence[Area], outputs: Sequence[Area], messages: Sequence[Message]) -> Transcript:
     """Type messages into a firmware's serial line, each when it is ready for one."""
     return _transcript(command(elf, inputs, outputs, count=len(messages)), b"".join(map(framed, messages)))
 
