@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from levsha.applications import Image
+from levsha.applications.image import margins
 from levsha.conversion.captured import Captured
 from levsha.conversion.measure import goal_of, measure
 from levsha.data.samples import Samples
@@ -55,10 +57,10 @@ def _right(net: Net, samples: Samples) -> float:
     return 100 * float((scores_of(net, samples.x).argmax(1) == samples.y).mean())
 
 
-def margins(scores_NK: np.ndarray) -> np.ndarray:
-    """Return by how much the highest score lies above the next (N,)."""
-    top_N2 = np.sort(scores_NK, 1)[:, -2:].astype(np.int64)
-    return top_N2[:, 1] - top_N2[:, 0]
+def with_margin(net: Net, least: int) -> Net:
+    """Return a net that says on its chip that it is unsure, where the highest score leads the next by less than `least`."""
+    talks = net.application
+    return replace(net, application=replace(talks, unsure_below=least)) if isinstance(talks, Image) else net
 
 
 def least_sure_margin(scores_NK: np.ndarray, y_N: np.ndarray, share: float = SHARE) -> int:

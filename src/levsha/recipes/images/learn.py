@@ -22,7 +22,7 @@ from levsha.lower.node import SAME
 from levsha.recipes.bench import Bench, Parts
 from levsha.recipes.conversion import FLOAT
 from levsha.recipes.images.data import Cut, batches_of, calibration_rows, cut
-from levsha.recipes.images.integer import make_variant, with_answers
+from levsha.recipes.images.integer import make_variant, with_answers, with_margin
 from levsha.recipes.images.net import Pixels, build_net, on_raw_pixels
 from levsha.recipes.images.settings import Images
 from levsha.recipes.integers import Made, about_capture, goal_for, measure_float, measure_made
@@ -57,7 +57,8 @@ def train_split(settings: Images, data: Bench, variants: list[Variant], seed: in
     for one in made:
         report("compare", one.variant.name, False)
         found[one.variant.name], decided[one.variant.name] = compare(one, captured, part, parts.test, goal, float_NO)
-        one.net.save(room / f"{one.variant.name}.net.safetensors")
+        net_of_chip = with_margin(one.net, found[one.variant.name]["margin"])
+        net_of_chip.save(room / f"{one.variant.name}.net.safetensors")
     report("compare", _compared(found, made), True)
     rows = sensitivity(captured, parts.test.x, goal)
     return found | {
