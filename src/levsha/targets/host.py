@@ -23,6 +23,29 @@ FLAGS = (
     "-std=c99", "-pedantic", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror",
     "-fsanitize=undefined", "-fno-sanitize-recover",
 )  # fmt: skip
+SERIAL = """enum { SERIAL_SILENT = -1, SERIAL_DAMAGED = -2 };
+static long serial_left;   /* bytes of the message; behind the last one nothing comes until the next message */
+
+static inline int16_t serial_get_within(uint8_t ticks)
+{
+    (void)ticks;
+    if (!serial_left) return SERIAL_SILENT;
+    --serial_left;
+    const int c = getchar();
+    if (c == EOF) exit(0);
+    return (int16_t)c;
+}
+
+static inline uint8_t serial_get(void)
+{
+    while (!serial_left)
+        if (scanf("%ld%*c", &serial_left) != 1) exit(0);
+    return (uint8_t)serial_get_within(0);
+}
+
+static inline uint8_t serial_get_checked(void) { return serial_get(); }
+static inline void serial_put(uint8_t c) { putchar(c); }
+"""
 READY = "\x01"  # what the program prints where a firmware tells its simulator that it waits for a line
 
 
@@ -113,29 +136,7 @@ def _main(graph: Graph, application: Application, title: str) -> str:
 #define LEVSHA_MARK(v) do {{ if ((v) == MARK_READY) {{ putchar({ord(READY)}); fflush(stdout); }} }} while (0)
 #include "net.h"
 
-enum {{ SERIAL_SILENT = -1, SERIAL_DAMAGED = -2 }};
-static long serial_left;   /* bytes of the message; behind the last one nothing comes until the next message */
-
-static inline int16_t serial_get_within(uint8_t ticks)
-{{
-    (void)ticks;
-    if (!serial_left) return SERIAL_SILENT;
-    --serial_left;
-    const int c = getchar();
-    if (c == EOF) exit(0);
-    return (int16_t)c;
-}}
-
-static inline uint8_t serial_get(void)
-{{
-    while (!serial_left)
-        if (scanf("%ld%*c", &serial_left) != 1) exit(0);
-    return (uint8_t)serial_get_within(0);
-}}
-
-static inline uint8_t serial_get_checked(void) {{ return serial_get(); }}
-static inline void serial_put(uint8_t c) {{ putchar(c); }}
-#include "{application.name}.h"
+{SERIAL}#include "{application.name}.h"
 
 int main(int argc, char **argv)
 {{
