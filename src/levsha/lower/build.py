@@ -10,10 +10,12 @@ from torch import Tensor
 
 from levsha.errors import LevshaError
 from levsha.ir import Graph, Op, Value
-from levsha.lower.calibrate import Options, Pins, Scale, calibrate
+from levsha.lower.calibrate import Pins, Scale, calibrate
 from levsha.lower.choose_steps import choose_scales
+from levsha.lower.choose_weights import choose_weights
 from levsha.lower.means import mean_shifts
 from levsha.lower.node import SAME, Clip, Node, Trace, run_float
+from levsha.lower.options import Options
 from levsha.lower.reads import TAKES, requantised, stays_apart
 from levsha.lower.rules import FINISHES, RULES, Context, Layer, same, several
 from levsha.lower.weights import Known, Weights, highest, quantise_all
@@ -80,10 +82,12 @@ def lower(
     traces = run_float(nodes, x)
     scales = calibrate(nodes, x, traces, options, pins)
     choices = [scales]
-    if options.measured:
+    if options.measured and options.observer == "measured":
         choices += choose_scales(nodes, known_of(nodes, sources, scales), x, traces, scales, options, pins)
     found = [_settle(nodes, sources, x, traces, choice, options, pins) for choice in choices]
-    context, _ = min(found, key=lambda settled: settled[1])
+    context, loss = min(found, key=lambda settled: settled[1])
+    if options.measured:
+        context = _refined(nodes, x, traces, context, loss, pins)
     layers = tuple(_layer(node, context) for node in nodes)
     return Lowered(_graph(layers, sources, then, outputs), layers, sources, context.known)
 
@@ -102,8 +106,18 @@ def _settle(
     known = known_of(nodes, sources, scales)
     if not options.measured:
         return Context(options, scales, weights, known), 0.0
-    shifts, loss = mean_shifts(nodes, known, x, traces, weights, scales, pins)
+    shifts, loss = mean_shifts(nodes, known, x, traces, weights, scales, options, pins)
     return Context(options, scales, weights, known, shifts), loss
+
+
+def _refined(
+    nodes: Sequence[Node], x: Mapping[str, Tensor], traces: Mapping[str, Trace], context: Context, loss: float, pins: Pins
+) -> Context:  # fmt: skip
+    """The same with weights that cost less at the outputs, where there are any."""
+    chosen = choose_weights(nodes, context.known, x, traces, context.weights, context.scales, context.options, pins)
+    if not chosen.said or chosen.loss >= loss:
+        return context
+    return replace(context, weights=chosen.weights, shifts=chosen.shifts, said=chosen.said)
 
 
 def known_of(nodes: Sequence[Node], sources: Mapping[str, Source], scales: Mapping[str, Scale]) -> dict[str, Known]:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from levsha.arith import INT16_MAX
 from levsha.errors import LevshaError
-from levsha.formats import FORMATS, Format
 from levsha.lower.cell import Cell
 from levsha.lower.node import SAME, Clip, Function, Node, Trace
+from levsha.lower.options import Options
 from levsha.lower.reads import is_far, is_padded, never_negative_of, requantised, steps_by_channel
 
 LARGEST_LOGIT = 16_000  # what the largest output seen becomes; int16 leaves as much again above it
@@ -22,34 +22,13 @@ SIGNED_TOP = 127  # largest magnitude of a signed value between layers
 BYTE_TOP = 255  # of a value that has a step and a zero of its own for each channel
 STATE_TOP = 1 << 14  # what 1 becomes in the states of a recurrent layer
 TABLE = 256  # entries of an activation's table
+OBSERVED = 99.99  # percentile of the observer of that name
 TABLE_PERCENTILE = 99.95  # of what goes into a table
 SMALLEST_STEP = 1e-9
 LOOKED_AT = 1 << 20  # values of one layer, at most, when its step is chosen
 CANDIDATES = np.concatenate(
     [np.geomspace(0.02, 0.5, 12), np.linspace(0.55, 1.0, 10)]
 )  # shares of the largest magnitude
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a net is lowered.
-
-    format: of the weights; formats: of single layers by name. top: largest integer behind a clip from 0. sum_bits: 16 or 32,
-    the widest sum a layer may need. percentile: of a value's elements; what lies beyond is clipped, the steps of all the rest
-    get finer; None: as much is clipped as makes the mean square error least, behind a table 0.05 % on both sides. measured: that is only
-    a first guess, and the steps are chosen by what they cost at the outputs; offsets make up for what rounded weights do to the mean.
-    """
-
-    format: Format = FORMATS["int8"]
-    formats: Mapping[str, Format] = field(default_factory=dict)
-    top: int = 255
-    sum_bits: int = 32
-    percentile: float | None = None
-    measured: bool = False
-
-    def format_of(self, layer: str) -> Format:
-        """Return the format of a layer's weights."""
-        return self.formats.get(layer, self.format)
 
 
 @dataclass(frozen=True)
@@ -180,9 +159,12 @@ def _step_of(clip: Clip, h: np.ndarray, last: bool, options: Options) -> float:
     if last:
         return min_max_step(h, LARGEST_LOGIT)
     top = options.top if clip.lo == 0 else SIGNED_TOP
-    if options.percentile is None:
+    percentile = OBSERVED if options.observer == "percentile" else options.percentile
+    if options.observer == "min-max":
+        return min_max_step(h, top)
+    if percentile is None or options.observer == "mean-square":
         return mean_square_step(h, top)
-    return percentile_step(np.abs(h), options.percentile, top)
+    return percentile_step(np.abs(h), percentile, top)
 
 
 def range_of(clip: Clip, step: float | np.ndarray, last: bool, options: Options) -> tuple[int, int]:

@@ -7,7 +7,6 @@ allows. Scales are tried as the other rows have them, since few rows seldom show
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,20 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from levsha.lower.calibrate import Options, Pins, Scale
-from levsha.lower.means import difference, held_out, round_value
+from levsha.lower.calibrate import Pins, Scale
+from levsha.lower.means import difference, held_out, is_better, round_value
 from levsha.lower.node import SAME, Node, Trace
+from levsha.lower.options import Options
 from levsha.lower.reads import TAKES, requantised, stays_apart, steps_by_channel
 from levsha.lower.rules.same import know
 from levsha.lower.rules.several import know_concat
-from levsha.lower.step_choices import Choice, channel_choices, joint_choices
+from levsha.lower.step_choices import Choice, channel_choices, equalised_choices, joint_choices
 from levsha.lower.weights import Known, columns_of, quantise
 
 BUDGET = 24_000_000_000  # multiply-accumulates, about
 FEWEST, MOST = 12, 256  # rows
 CLOSE = 0.03  # steps that differ by less are one
-SAVED = 0.1  # of the loss, by another choice than the usual one, at least
-ERRORS = 2.0  # of the mean of what is saved, in standard errors
 TRIED = 6  # choices of a value, about
 
 
@@ -61,13 +59,6 @@ class _Trial:
         return np.sum(parts, 0) if parts else np.zeros(len(next(iter(self.known.values()))))
 
 
-def _is_better(new_N: np.ndarray, old_N: np.ndarray) -> bool:
-    """Whether losses are lower by a tenth, and by more than chance on so few rows explains."""
-    saved_N = old_N - new_N
-    error = float(saved_N.std(ddof=1)) / math.sqrt(len(saved_N)) if len(saved_N) > 1 else math.inf
-    return float(saved_N.mean()) > max(SAVED * float(old_N.mean()), ERRORS * error)
-
-
 @torch.inference_mode()
 def choose_scales(
     nodes: Sequence[Node], known: Mapping[str, Known], x: Mapping[str, Tensor], traces: Mapping[str, Trace],
@@ -93,9 +84,11 @@ def choose_scales(
 def _with_own(trial: _Trial, k: int, known: Mapping[str, Known], trace: Trace, one: Scale, options: Options) -> Scale:
     """The scale of the value of node k, with a step for each channel where that is better than one for all."""
     node, nodes = trial.nodes[k], trial.nodes
-    if not steps_by_channel(node, nodes):
+    if not options.does("steps") or not steps_by_channel(node, nodes):
         return one
     choices = [lambda _: one, *channel_choices(node, one, options)]
+    if options.does("equalise"):
+        choices += equalised_choices(node, nodes, one, options)
     found = _best(trace, choices, lambda scale: trial.losses(k, scale, _reread(k, nodes, known, scale, options)))
     return one if found is None else found
 
@@ -111,7 +104,7 @@ def _best(trace: Trace, choices: Sequence[Choice], losses: Callable[[Scale], np.
             continue
         tried.append(scale)
         new_N = losses(scale)
-        if number == 0 or _is_better(new_N, least_N):
+        if number == 0 or is_better(new_N, least_N):
             best, least_N = number, new_N
     return choices[best](trace) if best else None
 
@@ -124,17 +117,12 @@ def _are_close(a: Scale, b: Scale) -> bool:
 
 
 def _trial(nodes: Sequence[Node], x: Mapping[str, Tensor], traces: Mapping[str, Trace], values: int, read: set[str]) -> _Trial:  # fmt: skip
-    work = max(1, sum(_macs(node) for node in nodes)) * max(1, values) * TRIED // 2
+    work = max(1, sum(node.macs for node in nodes)) * max(1, values) * TRIED // 2
     rows = int(np.clip(BUDGET // work, FEWEST, MOST))
     rows = min(rows, held_out(len(next(iter(x.values())))))
     known = {name: part[-rows:] for name, part in x.items()}
     known |= {name: trace.h[-rows:] for name, trace in traces.items()}
     return _Trial(nodes, known, [node.output for node in nodes if node.output not in read])
-
-
-def _macs(node: Node) -> int:
-    size = math.prod(node.shape)
-    return size if node.weight_OI is None or node.kind == "embed" else size * node.weight_OI.shape[1]
 
 
 def _is_free(node: Node, pins: Pins) -> bool:

@@ -5,6 +5,7 @@ Legend: N examples, O outputs, I inputs of one output.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,15 +15,18 @@ from torch import Tensor
 
 from levsha.lower.calibrate import Pins, Scale
 from levsha.lower.node import Node, Trace
+from levsha.lower.options import Options
 from levsha.lower.weights import Known, Weights, taps_of
 
 MOST = 512  # rows that means are taken over
+SAVED = 0.1  # of the loss, by another choice than the usual one, at least
+ERRORS = 2.0  # of the mean of what is saved, in standard errors
 
 
 @torch.inference_mode()
 def mean_shifts(
     nodes: Sequence[Node], known: Mapping[str, Known], x: Mapping[str, Tensor], traces: Mapping[str, Trace],
-    weights: Mapping[str, Weights], scales: Mapping[str, Scale], pins: Pins,
+    weights: Mapping[str, Weights], scales: Mapping[str, Scale], options: Options, pins: Pins,
 ) -> tuple[dict[str, np.ndarray], float]:  # fmt: skip
     """Return by how much the offset of each layer is to change, (O,) in real units, by the layer's name; and the mean square by which the
     outputs, values that nobody reads, still differ, in units of their spread.
@@ -37,10 +41,10 @@ def mean_shifts(
         if node.kind in ("linear", "conv") and node.name in weights:
             rounded = replace(node, weight_OI=torch.from_numpy(weights[node.name].real()).float())
             z = rounded.before_activation(*read)
-            if node.name not in pins.weights:
+            if options.does("means") and node.name not in pins.weights:
                 off = (traces[node.output].z[-MOST:].double() - z.double()).flatten(0, -2).mean(0)
                 z = z + off.to(z.dtype)
-                found[node.name] = off.numpy() - _counted(node, known, weights[node.name])
+                found[node.name] = off.numpy() - counted(node, known, weights[node.name])
         else:
             z = node.before_activation(*read)
         scale = scales.get(node.output) if node.kind != "concat" else None  # its parts are integers already
@@ -62,8 +66,8 @@ def difference(got: Tensor, want: Tensor) -> np.ndarray:
     return ((got.double() - want.double()) ** 2).flatten(1).mean(1).numpy() / spread
 
 
-def _counted(node: Node, known: Mapping[str, Known], weights: Weights) -> np.ndarray | float:
-    """What the layer's offset makes up for already: it holds what the float weights make of the zeros of the inputs."""
+def counted(node: Node, known: Mapping[str, Known], weights: Weights) -> np.ndarray | float:
+    """Return what the layer's offset makes up for already: it holds what the float weights make of the zeros of the inputs."""
     zeros = [known[name].zero for name in node.inputs]
     if not any(np.any(zero) for zero in zeros):
         return 0.0
@@ -73,6 +77,13 @@ def _counted(node: Node, known: Mapping[str, Known], weights: Weights) -> np.nda
     else:
         zero = np.concatenate([known[name].spread(known[name].zero).ravel() for name in node.inputs])
     return node.factor_O * ((node.weight_OI.detach().double().numpy() - weights.real()) * zero).sum(1)
+
+
+def is_better(new_N: np.ndarray, old_N: np.ndarray) -> bool:
+    """Say whether losses are lower by a tenth, and by more than chance on so few rows explains."""
+    saved_N = old_N - new_N
+    error = float(saved_N.std(ddof=1)) / math.sqrt(len(saved_N)) if len(saved_N) > 1 else math.inf
+    return float(saved_N.mean()) > max(SAVED * float(old_N.mean()), ERRORS * error)
 
 
 def round_value(node: Node, z: Tensor, scale: Scale) -> Tensor:

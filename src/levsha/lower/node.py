@@ -115,6 +115,12 @@ class Node:
         return z_NO if self.activation is None else self.activation(z_NO)
 
     @property
+    def macs(self) -> int:
+        """Multiplications of an example, about."""
+        size = math.prod(self.shape)
+        return size if self.weight_OI is None or self.kind == "embed" else size * self.weight_OI.shape[1]
+
+    @property
     def kernel_OCHW(self) -> Tensor:
         """The weights of a convolution as torch has them."""
         assert self.weight_OI is not None and self.window is not None

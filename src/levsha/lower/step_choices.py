@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from levsha.lower.calibrate import (
     BYTE_TOP,
     SIGNED_TOP,
+    SMALLEST_STEP,
     TABLE_PERCENTILE,
-    Options,
     Scale,
     mean_square_step,
     mean_square_steps,
@@ -22,6 +22,7 @@ from levsha.lower.calibrate import (
     table_scale,
 )  # fmt: skip
 from levsha.lower.node import Clip, Function, Node, Trace
+from levsha.lower.options import Options
 
 Choice = Callable[[Trace], Scale]
 LOOKED_AT = 1 << 17  # elements, at most, that percentiles and least squares go by
@@ -75,6 +76,43 @@ def _by_channel(clip: Clip, options: Options, square: bool, trace: Trace) -> Sca
     rows_NC = _rows(trace)
     step_C = mean_square_steps(rows_NC, options.top)[0] if square else rows_NC.max(0) / options.top
     return Scale(step_C.clip(step_C.max() * SMALLEST_SHARE, clip.hi / options.top), 0.0, 0, options.top)
+
+
+def equalised_choices(node: Node, nodes: Sequence[Node], usual: Scale, options: Options) -> list[Choice]:
+    """Return steps for each channel behind a clip from 0 that share what is lost between the value and the weights that read it, the larger the step of a
+    channel the larger its weights in integers (cross-layer equalisation: Nagel et al. 2019, Data-Free Quantization); none where others read the value."""
+    clip, reach_C = _clip(node, usual), _weights_of(node, nodes)
+    return [partial(_equalised, reach_C, clip, options)] if clip.lo == 0 and reach_C is not None else []
+
+
+def _equalised(reach_C: np.ndarray, clip: Clip, options: Options, trace: Trace) -> Scale:
+    most_C = _rows(trace).max(0)
+    step_C = np.sqrt(most_C / np.maximum(reach_C, reach_C.max() * SMALLEST_SHARE**2))
+    moving_C = most_C > 0
+    least = float((most_C[moving_C] / step_C[moving_C]).max(initial=SMALLEST_STEP)) / options.top  # nothing is clipped
+    step_C = np.maximum(step_C * least, SMALLEST_STEP)
+    return Scale(step_C.clip(step_C.max() * SMALLEST_SHARE, clip.hi / options.top), 0.0, 0, options.top)
+
+
+def _weights_of(node: Node, nodes: Sequence[Node]) -> np.ndarray | None:
+    """The largest weight that reads each channel (C,) of a node's value, or of what only moves it; None where it is not read by weights alone."""
+    names, channels, found = {node.output}, node.shape[-1], []
+    for reader in nodes:
+        if not names & set(reader.inputs):
+            continue
+        if reader.kind in ("max", "alias"):
+            names.add(reader.output)
+        elif (
+            reader.kind not in ("linear", "conv")
+            or len(reader.inputs) > 1
+            or reader.weight_OI is None
+            or (reader.window is not None and reader.window.groups > 1)
+        ):
+            return None
+        else:
+            by_channel = reader.weight_OI.detach().double().numpy().reshape(-1, channels)
+            found.append(np.abs(by_channel).max(0))
+    return np.max(found, 0) if found and np.max(found) > 0 else None
 
 
 def _from_zeros(trace: Trace) -> Scale:

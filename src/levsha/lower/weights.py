@@ -11,8 +11,9 @@ from torch import Tensor
 
 from levsha.formats import Format
 from levsha.ir import Value
-from levsha.lower.calibrate import Options, Pins
+from levsha.lower.calibrate import Pins
 from levsha.lower.node import Node
+from levsha.lower.options import Options
 
 SMALLEST_SCALE = 1e-8
 

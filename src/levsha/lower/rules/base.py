@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from levsha.ir import Op
-from levsha.lower.calibrate import Options, Scale
+from levsha.lower.calibrate import Scale
 from levsha.lower.node import Node
+from levsha.lower.options import Options
 from levsha.lower.rounding import MOST_ERROR, IntegerLayer
 from levsha.lower.weights import Known, Weights
 
@@ -24,6 +25,7 @@ class Context:
     weights: Mapping[str, Weights]
     known: Mapping[str, Known]
     shifts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
