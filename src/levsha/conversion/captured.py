@@ -23,6 +23,7 @@ from levsha.lower.weights import matrices_of
 from levsha.meaning import Layout, Meaning, Quantity
 from levsha.net import Net
 from levsha.ops import Argmax
+from levsha.ways import REFINE
 
 ELEMENTS = 1 << 24  # of all values of a chunk of rows, at most
 MOST_DIFFERENCE = 1e-3  # of the outputs' size, between a model and what was read of it
@@ -238,8 +239,10 @@ def _order(layout: Layout) -> str:
     )
 
 
-def options_of(captured: Captured, weights: str, layers: Mapping[str, str]) -> Options:
-    """Return what a model is lowered with: the format of all weights, and those of single layers by pattern, by name."""
+def options_of(
+    captured: Captured, weights: str, layers: Mapping[str, str], observer: str = "measured", refine: Sequence[str] = REFINE
+) -> Options:  # fmt: skip
+    """Return what a model is lowered with: the format of all weights, and those of single layers by pattern, by name. observer, refine: as Options has them."""
     names = [node.name for node in captured.folded.nodes if matrices_of(node)]
     own = formats_of(names, {pattern: find_format(name) for pattern, name in layers.items()})
-    return Options(format=find_format(weights), formats=own, measured=True)
+    return Options(find_format(weights), own, measured=True, observer=observer, refine=tuple(refine))

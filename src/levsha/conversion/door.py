@@ -18,6 +18,7 @@ from levsha.errors import as_arguments, naming_arguments
 from levsha.interpret import interpret
 from levsha.lower import Lowered
 from levsha.net import Net
+from levsha.ways import REFINE
 
 
 @naming_arguments()
@@ -33,6 +34,8 @@ def convert(
     test: tuple[np.ndarray, np.ndarray | None] | None = None,
     keep_sigmoid: bool = False,
     calibration_rows: int = CALIBRATION_ROWS,
+    observer: str = "measured",
+    refine: Sequence[str] = REFINE,
     seed: int = 0,
 ) -> Net:
     """Return a model as an integer net, calibrated on part of the data and measured on the rest.
@@ -41,7 +44,8 @@ def convert(
     y: whole numbers (N,) are classes, real numbers (N, O) are to be predicted; without it the net is measured against the float model.
     weights: the format, `levsha formats` lists them; layers: formats of single layers, by a pattern of their names. classes: names of the
     classes, in which case their number is the first output. test: (x, y) to measure on instead of part of the data. keep_sigmoid: make a table
-    of a sigmoid at the end; it is left out otherwise, as a softmax is, unless y holds real numbers. What was measured, left out and lost is in `net.about`.
+    of a sigmoid at the end; it is left out otherwise, as a softmax is, unless y holds real numbers. observer: what chooses the steps of
+    values: measured, min-max, percentile or mean-square; refine: what is done to lose less, of means, steps, equalise, scales and rounding (see levsha.lower.Options). What was measured, left out and lost is in `net.about`.
     LevshaError names everything in a model that has no integer form, and says what is wrong with data that does not fit it.
     """
     check_choices(layers, classes, calibration_rows, seed)
@@ -49,15 +53,10 @@ def convert(
     chosen, rest = split_rows(len(x), calibration_rows, seed, test is not None)
     opened = open_model(model, x, None if state is None else Path(state))
     captured = capture_all(opened, x, x[chosen], (), (), keep_sigmoid, y)
-    lowered = lower_as(captured, weights, layers or {}, classes)
+    lowered = captured.lower(options_of(captured, weights, layers or {}, observer, refine), classes)
     net = net_of(captured, lowered, classes)
     tested = tested or (x[rest], None if y is None else y[rest])
     return replace(net, about=about(captured, lowered, net, *tested))
-
-
-def lower_as(captured: Captured, weights: str, layers: Mapping[str, str], classes: Sequence[str] | None) -> Lowered:
-    """Return a captured model as integers; weights, layers: names of formats."""
-    return captured.lower(options_of(captured, weights, layers), classes)
 
 
 def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
@@ -68,6 +67,7 @@ def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.n
         "import_difference": captured.difference,
         "notices": [as_arguments(notice) for notice in (*captured.notices, captured.inputs.clipped(x)) if notice],
         "findings": list(lowered.findings),
+        "weights": dict(lowered.chosen),
         "rows": {"calibrated": len(captured.calibration), "measured": len(x)},
         "against": "the float model" if goal.of_float else "y",
         "float": measure(float_NO, goal, float_NO),

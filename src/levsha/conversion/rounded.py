@@ -18,6 +18,7 @@ from levsha.lower.calibrate import TABLE
 from levsha.lower.weights import SMALLEST_SCALE
 
 WEIGHT = 0.1  # mean magnitude of a row of weights as they are trained: a step of 0.001 moves them by 1 %
+INSIDE = 0.95  # of the half of a grid's cell: how far from its middle a weight may lie that starts in it
 SMALLEST = 1e-6  # of the largest channel's unit, that of any channel
 
 
@@ -88,16 +89,25 @@ class Finish(nn.Module):
         return self.value(z)  # any other activation is a clip, which lo and hi are
 
 
-def to_grid(weight_OI: Tensor, weights: Format) -> tuple[Tensor, Tensor]:
-    """Return the integers (O, I) of weights, and their scale (O, 1), as the integer net will have them."""
+def to_grid(weight_OI: Tensor, weights: Format, ratio_O1: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return the integers (O, I) of weights, and their scale (O, 1), as the integer net will have them. ratio_O1: of the scale to the format's own."""
     weight_OI = weight_OI.detach()
-    scale_O1 = weights.scale(weight_OI).clamp_min(SMALLEST_SCALE)
+    scale_O1 = weights.scale(weight_OI).clamp_min(SMALLEST_SCALE) * ratio_O1
     return weights.to_integers(weight_OI / scale_O1), scale_O1
 
 
-def round_weights(weight_OI: Tensor, weights: Format) -> Tensor:
+def in_cells(weight_OI: Tensor, weights: Format, integers_OI: Tensor, scale_O1: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights nearest to these that become these integers of this scale, and the ratio (O, 1) of that scale to the format's own."""
+    half = weights.digit_scale / 2 * INSIDE
+    low = torch.where(integers_OI <= weights.lo, -torch.inf, integers_OI - half)
+    high = torch.where(integers_OI >= weights.hi, torch.inf, integers_OI + half)
+    moved_OI = (weight_OI / scale_O1).clamp(low, high) * scale_O1
+    return moved_OI, scale_O1 / weights.scale(moved_OI).clamp_min(SMALLEST_SCALE)
+
+
+def round_weights(weight_OI: Tensor, weights: Format, ratio_O1: Tensor | float = 1.0) -> Tensor:
     """Return weights on the grid of a format, with the gradient of what they were."""
-    integers_OI, scale_O1 = to_grid(weight_OI, weights)
+    integers_OI, scale_O1 = to_grid(weight_OI, weights, ratio_O1)
     return weight_OI + (integers_OI * scale_O1 - weight_OI).detach()
 
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from levsha.capture.fold import INPUT
-from levsha.conversion.rounded import WEIGHT, Finish, Grid, floored, round_weights, to_grid
+from levsha.conversion.rounded import WEIGHT, Finish, Grid, floored, in_cells, round_weights, to_grid
 from levsha.conversion.tunable_cell import CellLayer
 from levsha.formats import Format
 from levsha.lower import Node, Pins, Scale, Source
 from levsha.lower.node import MEANINGS, Trace
-from levsha.lower.weights import Known, columns_of
+from levsha.lower.weights import Known, Weights, columns_of
 
 LEARNS = ("linear", "conv")
 
@@ -29,7 +29,8 @@ class Layer(nn.Module):
     z = gain * row * sums + unit * offset: whatever the net's numbers are, what is trained is of about one size.
     """
 
-    def __init__(self, node: Node, known: Mapping[str, Known], weights: Format, z: Tensor) -> None:
+    def __init__(self, node: Node, known: Mapping[str, Known], weights: Format, z: Tensor, chosen: Weights) -> None:
+        """known: what the node reads. z: what it should make of data before its activation. chosen: the integers to start from."""
         super().__init__()
         assert node.weight_OI is not None
         self.node, self.weights = node, weights
@@ -43,7 +44,12 @@ class Layer(nn.Module):
         unit_O = floored(z.double().reshape(-1, outputs).std(0))
         offset_O = torch.from_numpy(np.broadcast_to(node.offset_O, (outputs,)).copy())
         self.row_O, self.unit_O = nn.Buffer(row_O.float()), nn.Buffer(unit_O.float())
-        self.weight_OI = nn.Parameter((in_steps_OI / row_O[:, None]).float())
+        factor_O = torch.from_numpy(np.broadcast_to(node.factor_O, (outputs,)).copy())
+        sign_OI = torch.where(factor_O < 0, -1, 1)[:, None]
+        integers_OI = torch.from_numpy(chosen.integers_OI)
+        scale_O1 = sign_OI * floored((torch.from_numpy(chosen.scale_O) * factor_O / row_O).abs())[:, None]
+        weight_OI, ratio_O1 = in_cells(in_steps_OI / row_O[:, None], weights, integers_OI, scale_O1)
+        self.weight_OI, self.ratio_O1 = nn.Parameter(weight_OI.float()), nn.Buffer(ratio_O1.float())
         self.gain_O = nn.Parameter(torch.ones(outputs))
         self.offset_O = nn.Parameter((offset_O / unit_O).float())
 
@@ -52,12 +58,12 @@ class Layer(nn.Module):
 
     def integers(self) -> tuple[Tensor, Tensor]:
         """Return the weights' integers (O, I) and their scale (O, 1), as the integer net will have them."""
-        return to_grid(self.weight_OI, self.weights)
+        return to_grid(self.weight_OI, self.weights, self.ratio_O1)
 
     def sums(self, x: tuple[Tensor, ...], factor_O: Tensor, offset_O: Tensor | None = None) -> Tensor:
         """Return the sums (N, *shape) of rounded weights, in units of the rows, times a factor, and an offset; the gradient is that of no
         rounding."""
-        weight_OI = round_weights(self.weight_OI, self.weights)
+        weight_OI = round_weights(self.weight_OI, self.weights, self.ratio_O1)
         if self.column is not None:
             weight_OI = weight_OI / self.column
         node = replace(self.node, weight_OI=weight_OI * factor_O[:, None])
@@ -110,7 +116,8 @@ class Other(nn.Module):
 @dataclass(frozen=True, eq=False)
 class Start:
     """What a tunable net is made of. lay: real inputs as they lie in memory. traces: what its nodes should make of data. scales: what the
-    integers of values stand for that other nodes read. known: the same of every value. format_of: of a layer's weights, by its name."""
+    integers of values stand for that other nodes read. known: the same of every value. weights: of each layer by name, to start from. format_of: of a layer's
+    weights, by its name."""
 
     nodes: Sequence[Node]
     source: Source
@@ -119,12 +126,14 @@ class Start:
     traces: Mapping[str, Trace]
     scales: Mapping[str, Scale]
     known: Mapping[str, Known]
+    weights: Mapping[str, Weights]
     format_of: Callable[[str], Format]
 
 
 def _layer_of(node: Node, start: Start) -> nn.Module:
     if node.kind in LEARNS:
-        return Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z)
+        weights = start.weights[node.name]
+        return Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z, weights)
     if node.cell is not None:
         return CellLayer(node, start.known[node.inputs[0]], start.format_of(node.name))
     return Other(node)

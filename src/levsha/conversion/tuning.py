@@ -15,8 +15,7 @@ from levsha.conversion.measure import goal_of
 from levsha.conversion.tunable import Start, Tunable
 from levsha.errors import LevshaError, check_number
 from levsha.lower import Function, Lowered, Options, Pins, run_float
-from levsha.lower.build import known_of
-from levsha.lower.calibrate import calibrate
+from levsha.lower.build import settle
 from levsha.lower.prune import prune_share
 from levsha.lower.reads import requantised
 from levsha.train.batch import Stream
@@ -150,9 +149,10 @@ def _start_of(captured: Captured, options: Options, keep: float) -> Start:
     traces = run_float(folded.nodes, {INPUT: laid})
     pruned = prune_share(folded.nodes, {INPUT: laid}, traces, tuple(folded.outputs), keep)
     traces = {node.output: pruned.trace(node, traces[node.output]) for node in pruned.nodes}
-    scales, inner = calibrate(pruned.nodes, {INPUT: laid}, traces, options, Pins()), requantised(pruned.nodes)
-    known = known_of(pruned.nodes, {INPUT: captured.inputs.source}, scales)
+    source, inner = captured.inputs.source, requantised(pruned.nodes)
+    context = settle(pruned.nodes, {INPUT: source}, {INPUT: laid}, traces, options, Pins())
     return Start(
-        nodes=pruned.nodes, source=captured.inputs.source, lay=folded.laid, outputs=tuple(folded.outputs), traces=traces,
-        scales={name: scale for name, scale in scales.items() if name in inner}, known=known, format_of=options.format_of,
+        nodes=pruned.nodes, source=source, lay=folded.laid, outputs=tuple(folded.outputs), traces=traces,
+        scales={name: scale for name, scale in context.scales.items() if name in inner}, known=context.known, weights=context.weights,
+        format_of=options.format_of,
     )  # fmt: skip

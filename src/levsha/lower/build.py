@@ -39,7 +39,7 @@ class Source:
 class Lowered:
     """An integer graph and how it came about, layer by layer.
 
-    known: what the integers of each value of a node stand for. findings: sentences on what rounding lost, each of which names its
+    known: what the integers of each value of a node stand for. chosen: how weights were quantised, by layer, where it is not the usual way. findings: sentences on what rounding lost, each of which names its
     layer; none where nothing was lost that matters.
     """
 
@@ -47,6 +47,7 @@ class Lowered:
     layers: tuple[Layer, ...]
     sources: Mapping[str, Source]
     known: Mapping[str, Known]
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -79,7 +80,16 @@ def lower(
         "a pin is of a value"
     )
     assert {*pins.weights, *options.formats} <= {node.name for node in nodes}, "weights and formats are of a layer"
-    traces = run_float(nodes, x)
+    context = settle(nodes, sources, x, run_float(nodes, x), options, pins)
+    layers = tuple(_layer(node, context) for node in nodes)
+    return Lowered(_graph(layers, sources, then, outputs), layers, sources, context.known, context.said)
+
+
+def settle(
+    nodes: Sequence[Node], sources: Mapping[str, Source], x: Mapping[str, Tensor], traces: Mapping[str, Trace],
+    options: Options, pins: Pins,
+) -> Context:  # fmt: skip
+    """Return all that the rules go by: the scale of every value and the integers of every weight; traces: of `run_float` on x."""
     scales = calibrate(nodes, x, traces, options, pins)
     choices = [scales]
     if options.measured and options.observer == "measured":
@@ -88,8 +98,7 @@ def lower(
     context, loss = min(found, key=lambda settled: settled[1])
     if options.measured:
         context = _refined(nodes, x, traces, context, loss, pins)
-    layers = tuple(_layer(node, context) for node in nodes)
-    return Lowered(_graph(layers, sources, then, outputs), layers, sources, context.known)
+    return context
 
 
 def _settle(
@@ -114,6 +123,8 @@ def _refined(
     nodes: Sequence[Node], x: Mapping[str, Tensor], traces: Mapping[str, Trace], context: Context, loss: float, pins: Pins
 ) -> Context:  # fmt: skip
     """The same with weights that cost less at the outputs, where there are any."""
+    if context.weights.keys() <= pins.weights.keys():
+        return context
     chosen = choose_weights(nodes, context.known, x, traces, context.weights, context.scales, context.options, pins)
     if not chosen.said or chosen.loss >= loss:
         return context

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
-
-OBSERVERS = ("measured", "min-max", "percentile", "mean-square")
-REFINE = ("means", "steps", "equalise", "scales", "rounding")  # what a conversion does to lose less, where it helps
+from levsha.ways import OBSERVERS, REFINE
 
 
 @dataclass(frozen=True)

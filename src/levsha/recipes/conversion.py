@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from levsha.errors import LevshaError, check_range
 from levsha.formats import find_format
 from levsha.recipes.base import RunSettings, only_named
+from levsha.ways import REFINE
 
+Observer = Literal["measured", "min-max", "percentile", "mean-square"]
 FLOAT = "float"  # the base of all variants: the net before it becomes integers
 
 
@@ -21,6 +24,11 @@ class Conversion(RunSettings):
     """Layers with a format of their own, PATTERN=FORMAT, such as 'conv1=int8' or 'stage.*=int4'."""
     fine_tune: int = 0
     """Epochs of training with quantised weights and activations, the float net as teacher; 0: none."""
+    observer: Observer = "measured"
+    """What chooses the steps of values: measured, by what they cost at the outputs; or min-max, percentile (99.99), mean-square."""
+    refine: tuple[str, ...] = REFINE
+    """What is done to lose less, where it helps on rows that it was not fitted to: offsets (means), a step for each channel (steps),
+    also one that follows the weights (equalise), the best scales of weights (scales), their rounding (rounding). --refine alone: nothing."""
     keep: float = 1.0
     """Share of the channels to keep, by structured pruning, before fine-tuning; 1: all."""
 
@@ -32,6 +40,9 @@ class Conversion(RunSettings):
         if not self.weights:
             raise LevshaError("--weights: are none; name one format or more, such as int8.")
         only_named(self.weights, "weights")
+        unknown = [name for name in self.refine if name not in REFINE]
+        if unknown:
+            raise LevshaError(f"--refine: holds {unknown[0]!r}; there are {', '.join(REFINE)}, or nothing.")
         check_range("fine-tune", self.fine_tune, 0, 10_000)
         check_range("keep", self.keep, 0.01, 1.0)
 
@@ -49,4 +60,4 @@ class Conversion(RunSettings):
     @property
     def deciding(self) -> list[object]:
         """What decides which integers a float net becomes."""
-        return [*self.weights, *self.layer, self.fine_tune, self.keep]
+        return [*self.weights, *self.layer, self.fine_tune, self.keep, self.observer, *self.refine]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from levsha.conversion.captured import Captured, net_of
-from levsha.conversion.door import lower_as, real_outputs
+from levsha.conversion.captured import Captured, net_of, options_of
+from levsha.conversion.door import real_outputs
 from levsha.conversion.layers import layer_rows
 from levsha.conversion.measure import Goal, goal_of, measure
 from levsha.conversion.tuning import Tuning, tune
@@ -47,7 +47,7 @@ def measure_made(made: Made, captured: Captured, test: Samples, goal: Goal, floa
     """Return the figures of a variant on rows that measure, and what is known of it."""
     figures = measure(real_outputs(captured, made.net, test.x), goal, float_NO)
     return figures | {
-        "parameters": made.net.sizes.parameters, "weight_bytes": constant_bytes(made.net.graph), "rounding": list(made.lowered.findings),
+        "parameters": made.net.sizes.parameters, "weight_bytes": constant_bytes(made.net.graph), "rounding": list(made.lowered.findings), "chosen": dict(made.lowered.chosen),
         "finding": _cause(captured, made.lowered, test, goal), "layers": layer_rows(made.lowered),
     }  # fmt: skip
 
@@ -64,7 +64,8 @@ def make(
         names = parts.calibration.classes
         classes = names if len(names) == outputs else tuple(str(k) for k in range(outputs))
     if not settings.fine_tune and settings.keep == 1.0:
-        lowered = lower_as(captured, variant.format.name, settings.layers, classes)
+        options = options_of(captured, variant.format.name, settings.layers, settings.observer, settings.refine)
+        lowered = captured.lower(options, classes)
         return Made(variant, lowered, net_of(captured, lowered, classes))
     tuned = tune(
         captured, parts.learned.x, parts.learned.y, variant.format.name, settings.layers, folder=room / f"{variant.name}-tuning", replace_folder=True,
