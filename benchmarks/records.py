@@ -41,6 +41,7 @@ OUT = Path(__file__).parent / "out" / "records"
 SIZE, VALIDATION, PASSES, CALIBRATION = 16, 3000, 24, 2000
 BATCH = 256
 WARP = Warp()
+WEIGHTS, FIRST = "two_bit", "layer_0"
 Block = tuple[int, int, bool]  # channels, padding, whether a pool of maxima follows
 
 
@@ -48,16 +49,14 @@ Block = tuple[int, int, bool]  # channels, padding, whether a pool of maxima fol
 class Record:
     """A net, and what it is held against.
 
-    blocks: convolutions of 3 x 3. limit: bytes. goal: per cent. rival: BitNetMCU's kB and per cent. weights: a format; layers: others, by
-    pattern.
+    blocks: convolutions of 3 x 3, two bits a weight but for the first, which sees the pixels (int8), and the linear layer, whose ten
+    outputs fill ternary bytes. limit: bytes. goal: per cent. rival: BitNetMCU's kB and per cent. share, temperature: of the teacher.
     """
 
     blocks: tuple[Block, ...]
     limit: int
     goal: float
     rival: tuple[float, float]
-    weights: str
-    layers: dict[str, str]
     float_epochs: int
     epochs: int
     rate: float = 2e-3
@@ -68,8 +67,7 @@ class Record:
     def described(self) -> str:
         """The net in a few words: channels, where pools follow, formats."""
         parts = [f"{outputs}{' padded' * bool(padding)}{' pool' * pools}" for outputs, padding, pools in self.blocks]
-        own = "".join(f", {layer} {weights}" for layer, weights in self.layers.items())
-        return f"conv {', '.join(parts)}; {self.weights}{own}"
+        return f"conv {', '.join(parts)}"
 
     def model(self) -> nn.Sequential:
         """Return the net in floats: its first layer takes bytes, which batch normalisation brings to any size."""
@@ -88,12 +86,11 @@ def convolutional(blocks: tuple[Block, ...], dropout: float = 0.0) -> nn.Sequent
     return nn.Sequential(*layers)
 
 
-FIRST = {"layer_0": "int8"}  # 9 weights a channel, which see the pixels
 RECORDS = {
-    "1.2 kB": Record(((8, 0, False), (8, 0, True), (12, 0, True)), 1200, 98.4, (1.1, 94.2), "int4", {}, 10, 50),
-    "5.5 kB": Record(((16, 0, False), (22, 0, True), (27, 0, True)), 5500, 99.35, (5.4, 99.06), "int4", FIRST, 10, 50),
-    "11 kB": Record(((16, 0, False), (24, 0, True), (32, 1, True), (35, 0, False)), 11_000, 99.6, (11.0, 99.55), "int4", {}, 12, 60),
-    "13 kB": Record(((16, 0, False), (24, 0, True), (36, 1, True), (40, 0, False)), 13_000, 99.65, (13.0, 99.58), "int4", {}, 12, 60),
+    "1.2 kB": Record(((6, 0, False), (16, 0, True), (16, 0, True)), 1200, 98.4, (1.1, 94.2), 10, 50),
+    "5.5 kB": Record(((12, 0, False), (24, 0, True), (32, 1, True), (32, 0, False)), 5500, 99.35, (5.4, 99.06), 10, 50),
+    "11 kB": Record(((11, 0, False), (24, 0, True), (48, 1, True), (64, 0, False)), 11_000, 99.6, (11.0, 99.55), 10, 50),
+    "13 kB": Record(((16, 0, False), (32, 0, True), (48, 1, True), (64, 0, False)), 13_000, 99.65, (13.0, 99.58), 10, 50),
 }  # fmt: skip
 TEACHER = ((32, 0, False), (32, 0, True), (64, 1, False), (64, 1, True), (96, 1, False))
 TEACHER_EPOCHS, TEACHER_RATE, TEACHER_DROPOUT = 24, 3e-3, 0.3
@@ -116,12 +113,12 @@ def data() -> Data:
     assert train.y is not None and test.y is not None
     order = np.random.default_rng([9, 0]).permutation(len(train))
     held_out, learned = np.sort(order[:VALIDATION]), np.sort(order[VALIDATION:])
-    pool = make_pool(train.x[learned, 0], train.y[learned], SIZE, PASSES, WARP, 0, OUT / "pool")
+    pool = make_pool(train.x[learned], train.y[learned], SIZE, PASSES, WARP, 0, OUT / "pool")
     return Data(pool, (_small(train.x[held_out]), train.y[held_out]), (_small(test.x), test.y))
 
 
 def _small(x: np.ndarray) -> np.ndarray:
-    return shrink(torch.from_numpy(x[:, 0]), SIZE).numpy()[:, None].astype(np.float32)
+    return shrink(torch.from_numpy(x), SIZE).numpy().astype(np.float32)
 
 
 @cache
@@ -194,9 +191,10 @@ def made(name: str, seed: int) -> Net:
     ).model
     rows = pool.x[:CALIBRATION].astype(np.float32)
     captured = capture_all(open_model(model, rows), rows, rows, (), (), False, pool.y[:CALIBRATION])
+    last = captured.folded.nodes[-1].name
     tuning = Tuning(distil=0.0, training=_training(record.epochs, record.rate, seed))
     tuned = tune(
-        captured, *validation, record.weights, record.layers, tuning=tuning, folder=folder / "tuned", replace_folder=True,
+        captured, *validation, WEIGHTS, {FIRST: "int8", last: "ternary"}, tuning=tuning, folder=folder / "tuned", replace_folder=True,
         report=_said(f"{title}, rounded"), stream=stream,
     )  # fmt: skip
     net = net_of(tuned.captured, tuned.lower())

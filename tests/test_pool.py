@@ -23,15 +23,15 @@ STILL = Warp(0, 0, 0, 0, 0)
 
 
 def images(count: int = 8, side: int = 28) -> np.ndarray:
-    return np.random.default_rng(3).integers(0, 256, (count, side, side), np.uint8)
+    return np.random.default_rng(3).integers(0, 256, (count, 1, side, side), np.uint8)
 
 
 def test_a_smaller_image_is_the_mean_of_areas() -> None:
     x, size = images(5, 7), 4
-    fine = np.repeat(np.repeat(x, size, 1), size, 2).astype(
+    fine = np.repeat(np.repeat(x, size, 2), size, 3).astype(
         int
     )  # every pixel of both grids is whole pixels of this one
-    sums = fine.reshape(5, size, 7, size, 7).sum((2, 4))
+    sums = fine.reshape(5, 1, size, 7, size, 7).sum((3, 5))
     assert np.array_equal(shrink(torch.from_numpy(x), size).numpy(), (2 * sums + 49) // 98)
     assert np.array_equal(shrink(torch.from_numpy(x), 7).numpy(), x)
 
@@ -44,11 +44,12 @@ def test_warping_depends_on_the_generator_alone_and_nothing_leaves_an_image_as_i
 
 
 def test_images_move_and_turn_as_far_as_they_are_told_to() -> None:
-    x = torch.zeros(200, 28, 28)
-    x[:, 13:15, 13:15] = 1
+    x = torch.zeros(200, 2, 28, 28)
+    x[:, :, 13:15, 13:15] = 1
     moved = warp(x, Warp(0, 0, 0, 0.25, 0), torch.Generator().manual_seed(1))
     at = torch.arange(28.0)
-    row_N = (moved.sum(2) * at).sum(1) / moved.sum((1, 2)) - 13.5
+    row_N = (moved[:, 0].sum(2) * at).sum(1) / moved[:, 0].sum((1, 2)) - 13.5
+    assert torch.equal(moved[:, 0], moved[:, 1])
     assert 6.3 < float(row_N.max()) < 7.1 and -7.1 < float(row_N.min()) < -6.3
 
 
@@ -56,7 +57,7 @@ def test_a_pool_is_made_once_and_made_anew_for_anything_else(tmp_path: Path) -> 
     x, y = images(), np.arange(8) % 3
     first = make_pool(x, y, 16, 3, Warp(), 1, tmp_path)
     assert first.x.shape == (24, 1, 16, 16) and first.classes == 3
-    assert np.array_equal(first.x[:8, 0], shrink(torch.from_numpy(x), 16).numpy()), "the originals come first"
+    assert np.array_equal(first.x[:8], shrink(torch.from_numpy(x), 16).numpy()), "the originals come first"
     assert not np.array_equal(first.x[8:16], first.x[16:])
     stamp = (tmp_path / "x.npy").stat().st_mtime_ns
     assert np.array_equal(make_pool(x, y, 16, 3, Warp(), 1, tmp_path).x, first.x)

@@ -1,6 +1,6 @@
 """Images as they might have been drawn: turned, scaled, slanted, moved and bent at random; and made smaller.
 
-Legend: N images, H W rows and columns, h w those of the smaller image.
+Legend: N images, C channels, H W rows and columns.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Warp:
     bend: float = 0.03
 
 
-def warp(image_NHW: Tensor, how: Warp, generator: torch.Generator) -> Tensor:
-    """Return float images (N, H, W), each changed in its own way; what comes in from outside is 0."""
-    parts = [_warped(part, how, generator) for part in image_NHW.split(PART)]
+def warp(image_NCHW: Tensor, how: Warp, generator: torch.Generator) -> Tensor:
+    """Return float images (N, C, H, W), each changed in its own way; what comes in from outside is 0."""
+    parts = [_warped(part, how, generator) for part in image_NCHW.split(PART)]
     return torch.cat(parts)
 
 
-def _warped(image_NHW: Tensor, how: Warp, generator: torch.Generator) -> Tensor:
-    count, height, width = image_NHW.shape
+def _warped(image_NCHW: Tensor, how: Warp, generator: torch.Generator) -> Tensor:
+    count, _, height, width = image_NCHW.shape
     grid = functional.affine_grid(_affine(count, how, generator), [count, 1, height, width], align_corners=False)
     knots = torch.randn(count, 2, KNOTS, KNOTS, generator=generator) * (2 * how.bend)
     bent = functional.interpolate(knots, size=(height, width), mode="bicubic", align_corners=True)
     grid = grid + bent.permute(0, 2, 3, 1)
-    return functional.grid_sample(image_NHW[:, None], grid, align_corners=False)[:, 0]
+    return functional.grid_sample(image_NCHW, grid, align_corners=False)
 
 
 def _affine(count: int, how: Warp, generator: torch.Generator) -> Tensor:
@@ -57,14 +57,14 @@ def _affine(count: int, how: Warp, generator: torch.Generator) -> Tensor:
     return torch.stack(rows, 1).reshape(count, 2, 3)
 
 
-def shrink(image_NHW: Tensor, size: int) -> Tensor:
-    """Return images (N, h, w) of `size` rows and columns as uint8: each pixel the mean, rounded half up, of the area it covers.
+def shrink(image_NCHW: Tensor, size: int) -> Tensor:
+    """Return images (N, C, H, W) with `size` rows and columns as uint8: each pixel the mean, rounded half up, of the area it covers.
 
-    >>> shrink(torch.tensor([[[0, 0, 0], [0, 9, 0], [0, 0, 99]]]), 2).tolist()
-    [[[1, 1], [1, 45]]]
+    >>> shrink(torch.tensor([[[[0, 0, 0], [0, 9, 0], [0, 0, 99]]]]), 2).tolist()
+    [[[[1, 1], [1, 45]]]]
     """
-    rows, columns = (_areas(side, size) for side in image_NHW.shape[1:])
-    parts = [rows @ part.float() @ columns.t() for part in image_NHW.split(PART)]
+    rows, columns = (_areas(side, size) for side in image_NCHW.shape[2:])
+    parts = [rows @ part.float() @ columns.t() for part in image_NCHW.split(PART)]
     return (torch.cat(parts) + 0.5).floor().clamp(0, 255).to(torch.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Many warped versions of the images to learn from, made once and kept, with a teacher's answers to each; legend: N images, O classes."""
+"""Many warped versions of the images to learn from, made once and kept, with a teacher's answers to each; legend: N images, C channels, O classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PART = 4000  # images that are held as floats at a time
 class Pool:
     """Images to draw batches from: the first N are the originals, then come their warped versions, pass by pass.
 
-    x: uint8 (passes * N, 1, size, size), on the disk. y: right classes (N,). answers: a teacher's outputs (passes * N, O), where there is
+    x: uint8 (passes * N, C, size, size), on the disk. y: right classes (N,). answers: a teacher's outputs (passes * N, O), where there is
     one.
     """
 
@@ -83,24 +83,24 @@ def _channels_last(x: Tensor) -> Tensor:
     return last.flatten(1).unflatten(1, last.shape[1:]).movedim(-1, 1)
 
 
-def make_pool(image_NHW: np.ndarray, y: np.ndarray, size: int, passes: int, how: Warp, seed: int, folder: Path) -> Pool:
-    """Return a pool of images uint8 (N, H, W) of classes y (N,), made smaller; what a folder holds of it already is not made again."""
+def make_pool(image_NCHW: np.ndarray, y: np.ndarray, size: int, passes: int, how: Warp, seed: int, folder: Path) -> Pool:
+    """Return a pool of images uint8 (N, C, H, W) of classes y (N,), with `size` rows and columns; what a folder holds of it is not made again."""
     if passes < 1 or not len(y):
         raise LevshaError(f"pool: {passes} passes over {len(y)} images; there must be one at least.")
-    digest = sha256(np.ascontiguousarray(image_NHW).data)
+    digest = sha256(np.ascontiguousarray(image_NCHW).data)
     digest.update(np.ascontiguousarray(y).data)
     key = {"images": digest.hexdigest(), "size": size, "passes": passes, "warp": vars(how), "seed": seed}
 
     def fill(out: np.ndarray) -> None:
-        image, count = torch.from_numpy(image_NHW), len(y)
+        image, count = torch.from_numpy(image_NCHW), len(y)
         for at in range(passes):
             generator = torch.Generator().manual_seed(step_seed(seed, at))
             for start in range(0, count, PART):
                 part = image[start : start + PART].float()
                 made = shrink(warp(part, how, generator) if at else part, size).numpy()
-                out[at * count + start : at * count + start + len(made), 0] = made
+                out[at * count + start : at * count + start + len(made)] = made
 
-    x = _kept(folder / X, key, (passes * len(y), 1, size, size), np.uint8, fill)
+    x = _kept(folder / X, key, (passes * len(y), image_NCHW.shape[1], size, size), np.uint8, fill)
     return Pool(x, y, int(y.max()) + 1)
 
 
