@@ -1,11 +1,15 @@
 """The recipe images end to end: digits in, a float net and exact integers out, compared; and every mistake in one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from levsha.cli import main
+from levsha.recipes.images.learn import train_split
+from levsha.recipes.images.recipe import RECIPE
+from levsha.recipes.images.settings import preset
 from levsha.targets import TARGETS
 
 SPEED = ["--vectors", "20", "--target", "host"]
@@ -35,6 +39,16 @@ def test_a_run_trains_quantises_and_compares(finished: Path) -> None:
         assert (chip["mismatches"], chip["vectors"], chip["net_sha256"] != "") == (0, 20, True)
     for name in ("bits.png", "confusion.png", "decisions.png", "report.md"):
         assert (finished / name).stat().st_size > 300
+
+
+def test_a_teacher_and_warped_images_train_the_net_and_its_rounding(tmp_path: Path) -> None:
+    ways = {"warped": 2, "teacher": (12, 16), "batches": 100, "fine_tune": 2, "weights": ("binary",)}
+    settings, said = replace(preset("quick"), out=tmp_path, **ways), list[str]()
+    variants = RECIPE.variants(settings)
+    found = train_split(settings, RECIPE.read(settings), variants, 0, lambda stage, text, stays: said.append(text))
+    assert found["float"]["accuracy"] > 80 and found["float-binary"]["accuracy"] > found["float"]["accuracy"] - 10
+    assert any(text.startswith("teacher of") for text in said) and any("fine-tuning  epoch 2" in text for text in said)
+    assert not list(tmp_path.rglob("pool")), "it is large, and nothing needs it any more"
 
 
 def test_repeating_the_command_makes_nothing_again(finished: Path) -> None:

@@ -57,13 +57,15 @@ def _affine(count: int, how: Warp, generator: torch.Generator) -> Tensor:
     return torch.stack(rows, 1).reshape(count, 2, 3)
 
 
-def shrink(image_NCHW: Tensor, size: int) -> Tensor:
+def shrink(image_NCHW: Tensor, size: int | None) -> Tensor:
     """Return images (N, C, H, W) with `size` rows and columns as uint8: each pixel the mean, rounded half up, of the area it covers.
+
+    size: None: as many as there are.
 
     >>> shrink(torch.tensor([[[[0, 0, 0], [0, 9, 0], [0, 0, 99]]]]), 2).tolist()
     [[[[1, 1], [1, 45]]]]
     """
-    rows, columns = (_areas(side, size) for side in image_NCHW.shape[2:])
+    rows, columns = (_areas(side, size or side) for side in image_NCHW.shape[2:])
     parts = [rows @ part.float() @ columns.t() for part in image_NCHW.split(PART)]
     return (torch.cat(parts) + 0.5).floor().clamp(0, 255).to(torch.uint8)
 

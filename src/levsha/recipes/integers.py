@@ -23,10 +23,18 @@ from levsha.net import Net
 from levsha.recipes.bench import Parts
 from levsha.recipes.conversion import FLOAT, Conversion
 from levsha.recipes.variant import Variant
+from levsha.train.batch import Stream
 
 DIAGNOSED_ROWS = 1000
 
 Report = Callable[[int, str], None]
+
+
+class Taught(NamedTuple):
+    """What variants are trained on with instead of the rows that are learned from, and the rows that then choose the best epoch."""
+
+    stream: Stream
+    validation: Samples
 
 
 class Made(NamedTuple):
@@ -53,7 +61,8 @@ def measure_made(made: Made, captured: Captured, test: Samples, goal: Goal, floa
 
 
 def make(
-    settings: Conversion, captured: Captured, variant: Variant, parts: Parts, goal: Goal, seed: int, room: Path, tell: Callable[[str], None]
+    settings: Conversion, captured: Captured, variant: Variant, parts: Parts, goal: Goal, seed: int, room: Path, tell: Callable[[str], None],
+    taught: Taught | None = None,
 ) -> Made:  # fmt: skip
     """Return a variant's integers, trained on in their own rounding where that is asked for; classes are named where the net decides between
     them. room: a folder, for the states of that training. tell: is told of every epoch."""
@@ -67,9 +76,11 @@ def make(
         options = options_of(captured, variant.format.name, settings.layers, settings.observer, settings.refine)
         lowered = captured.lower(options, classes)
         return Made(variant, lowered, net_of(captured, lowered, classes))
+    rows, stream = (taught.validation, taught.stream) if taught else (parts.learned, None)
     tuned = tune(
-        captured, parts.learned.x, parts.learned.y, variant.format.name, settings.layers, folder=room / f"{variant.name}-tuning", replace_folder=True,
+        captured, rows.x, rows.y, variant.format.name, settings.layers, folder=room / f"{variant.name}-tuning", replace_folder=True,
         tuning=Tuning(settings.fine_tune, settings.keep, seed=seed), report=lambda p: tell(f"epoch {p.line['epoch']:.0f}, loss {p.line['loss']:.4g}"),
+        stream=stream,
     )  # fmt: skip
     lowered = tuned.lower(classes)
     return Made(variant, lowered, net_of(tuned.captured, lowered, classes))

@@ -18,7 +18,7 @@ from levsha.net import Net
 from levsha.recipes.bench import Parts
 from levsha.recipes.images.data import Cut
 from levsha.recipes.images.settings import Images
-from levsha.recipes.integers import Made, make
+from levsha.recipes.integers import Made, Taught, make
 from levsha.recipes.variant import Variant
 
 LOST = (
@@ -28,7 +28,8 @@ SHARE = 0.5  # of the wrong answers: so many at most are left by the least margi
 
 
 def make_variant(
-    settings: Images, captured: Captured, variant: Variant, parts: Parts, part: Cut, seed: int, room: Path, report: Callable[[str, str, bool], None]
+    settings: Images, captured: Captured, variant: Variant, parts: Parts, part: Cut, seed: int, room: Path, report: Callable[[str, str, bool], None],
+    taught: Taught | None = None,
 ) -> Made:  # fmt: skip
     """Return the integers of a variant; trained on where fine-tuning is asked for and quantising alone lost more than LOST points."""
     validation, assert_y = part.validation, part.validation.y
@@ -43,7 +44,7 @@ def make_variant(
     if not settings.fine_tune:
         return made
     lost = measure(float_NO, goal, float_NO)["accuracy"] - _right(made.net, validation)
-    return make(settings, captured, variant, parts, goal, seed, room, tell) if lost > LOST else made
+    return make(settings, captured, variant, parts, goal, seed, room, tell, taught) if lost > LOST else made
 
 
 def scores_of(net: Net, x: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -16,20 +15,19 @@ from levsha.conversion.captured import Captured, capture_all
 from levsha.conversion.opening import open_model
 from levsha.conversion.sensitivity import sensitivity
 from levsha.data.samples import Samples
-from levsha.errors import LevshaError
 from levsha.files import write_file
 from levsha.lower.node import SAME
 from levsha.recipes.bench import Bench, Parts
 from levsha.recipes.conversion import FLOAT
 from levsha.recipes.images.data import Cut, batches_of, calibration_rows, cut
 from levsha.recipes.images.integer import make_variant, with_answers, with_margin
-from levsha.recipes.images.net import Pixels, build_net, on_raw_pixels
+from levsha.recipes.images.lesson import Lesson, classes_of, lesson_of
+from levsha.recipes.images.net import build_net, on_raw_pixels
 from levsha.recipes.images.settings import Images
 from levsha.recipes.integers import Made, about_capture, goal_for, measure_float, measure_made
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.variant import Variant
 from levsha.store import stable
-from levsha.train.batch import Stream
 from levsha.train.fit import Fitted, fit
 from levsha.train.surroundings import Progress
 
@@ -42,14 +40,15 @@ Report = Callable[[str, str, bool], None]  # stage, text, whether the line stays
 def train_split(settings: Images, data: Bench, variants: list[Variant], seed: int, report: Report) -> dict[str, Any]:
     """Make and measure the float net of a split and every variant of it; return their metrics, and what was found on the way."""
     part, room = cut(data, seed), folder_of(settings.out, "split", seed, "training")
-    net, fitted = train(settings, data, part, seed, report)
+    lesson = lesson_of(settings, data, part, seed, report)
+    net, fitted = train(settings, data, part, lesson, seed, report)
     write_file(room / f"{FLOAT}.safetensors", stable(save(dict(net.state_dict()))))
     captured, parts = prepare(settings, data, part, net, seed, report)
     float_NO = captured.float_outputs(parts.test.x)
     goal = goal_for(captured, parts.test, float_NO)
     made = []
     for variant in (v for v in variants if v.format):
-        made.append(make_variant(settings, captured, variant, parts, part, seed, room, report))
+        made.append(make_variant(settings, captured, variant, parts, part, seed, room, report, lesson.taught))
         report("convert", f"{variant.name}: {made[-1].net.sizes.weight_bytes} B of weights", True)
     found = measure_float(captured, goal, float_NO)
     found[FLOAT] |= {"history": fitted.history, "parameters": sum(p.numel() for p in net.parameters())}
@@ -61,6 +60,7 @@ def train_split(settings: Images, data: Bench, variants: list[Variant], seed: in
         net_of_chip.save(room / f"{one.variant.name}.net.safetensors")
     report("compare", _compared(found, made), True)
     rows = sensitivity(captured, parts.test.x, goal)
+    lesson.forget()
     return found | {
         "capture": about_capture(captured, parts.test),
         "sensitivity": rows,
@@ -69,17 +69,12 @@ def train_split(settings: Images, data: Bench, variants: list[Variant], seed: in
     }
 
 
-def train(settings: Images, data: Bench, part: Cut, seed: int, report: Report) -> tuple[nn.Sequential, Fitted]:
+def train(
+    settings: Images, data: Bench, part: Cut, lesson: Lesson, seed: int, report: Report
+) -> tuple[nn.Sequential, Fitted]:
     """Train the float net of a split, or go on where it was; return it as it reads raw pixels, and how it went."""
-    shape, pixels, batches = settings.shape(data), Pixels.of(part.learned.x), settings.batches
-    learned_y, watched = (
-        torch.from_numpy(_labels(part.learned)),
-        part.validation.rows(np.arange(min(WATCHED, len(part.validation)))),
-    )
-
-    def draw(generator: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
-        rows = torch.randint(len(learned_y), (count,), generator=generator)
-        return pixels.standard(part.learned.x[rows.numpy()]), learned_y[rows]
+    shape, pixels, batches = settings.shape(data), lesson.pixels, settings.batches
+    watched = part.validation.rows(np.arange(min(WATCHED, len(part.validation))))
 
     def tell(progress: Progress) -> None:
         line = progress.line
@@ -91,7 +86,7 @@ def train(settings: Images, data: Bench, part: Cut, seed: int, report: Report) -
     report("train", f"0/{batches} batches", False)
     started, net = time.monotonic(), build_net(shape, seed)
     fitted = fit(
-        net, Stream(draw, settings.steps_an_epoch), (pixels.standard(watched.x), _labels(watched)), replace(settings.training, seed=seed),
+        net, lesson.stream, (pixels.standard(watched.x), classes_of(watched)), replace(settings.training, seed=seed),
         folder=folder_of(settings.out, "split", seed, "training") / FLOAT, metrics={"accuracy": _accuracy}, report=tell,
         key=f"{data.digest} {seed} {shape.describe()}", replace=True,
     )  # fmt: skip
@@ -132,12 +127,6 @@ def compare(
 def _compared(found: dict[str, Any], made: list[Made]) -> str:
     each = [f"{one.variant.name} {found[one.variant.name]['accuracy']:.2f} %" for one in made]
     return f"right of the test images: {FLOAT} {found[FLOAT]['accuracy']:.2f} %, {', '.join(each)}"
-
-
-def _labels(samples: Samples) -> np.ndarray:
-    if samples.y is None:
-        raise LevshaError("images: have no classes; give labels.")
-    return samples.y
 
 
 def _accuracy(output: Tensor, target: Tensor) -> float:

@@ -24,10 +24,10 @@ class Pixels(NamedTuple):
         deviation_C = x.std((0, 2, 3), dtype=np.float64)
         return cls(x.mean((0, 2, 3), dtype=np.float64), np.where(deviation_C > 0, deviation_C, 1.0))
 
-    def standard(self, x: np.ndarray) -> Tensor:
+    def standard(self, x: np.ndarray | Tensor) -> Tensor:
         """Return images as the net is trained on them: float32, mean 0 and deviation 1."""
         shift, scale = (torch.from_numpy(part).float().reshape(-1, 1, 1) for part in self)
-        return (torch.from_numpy(x).float() - shift) / scale
+        return (torch.as_tensor(x).float() - shift) / scale
 
 
 def build_net(shape: Shape, seed: int) -> nn.Sequential:

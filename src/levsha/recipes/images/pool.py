@@ -83,8 +83,11 @@ def _channels_last(x: Tensor) -> Tensor:
     return last.flatten(1).unflatten(1, last.shape[1:]).movedim(-1, 1)
 
 
-def make_pool(image_NCHW: np.ndarray, y: np.ndarray, size: int, passes: int, how: Warp, seed: int, folder: Path) -> Pool:
-    """Return a pool of images uint8 (N, C, H, W) of classes y (N,), with `size` rows and columns; what a folder holds of it is not made again."""
+def make_pool(
+    image_NCHW: np.ndarray, y: np.ndarray, size: int | None, passes: int, how: Warp, seed: int, folder: Path
+) -> Pool:
+    """Return a pool of images uint8 (N, C, H, W) of classes y (N,), with `size` rows and columns, None: as they are; what a folder holds of
+    it is not made again."""
     if passes < 1 or not len(y):
         raise LevshaError(f"pool: {passes} passes over {len(y)} images; there must be one at least.")
     digest = sha256(np.ascontiguousarray(image_NCHW).data)
@@ -100,7 +103,9 @@ def make_pool(image_NCHW: np.ndarray, y: np.ndarray, size: int, passes: int, how
                 made = shrink(warp(part, how, generator) if at else part, size).numpy()
                 out[at * count + start : at * count + start + len(made)] = made
 
-    x = _kept(folder / X, key, (passes * len(y), image_NCHW.shape[1], size, size), np.uint8, fill)
+    channels, *sides = image_NCHW.shape[1:]
+    shape = (passes * len(y), channels, *(size or side for side in sides))
+    x = _kept(folder / X, key, shape, np.uint8, fill)
     return Pool(x, y, int(y.max()) + 1)
 
 

@@ -17,7 +17,7 @@ from levsha.recipes.images.shape import Kind, Shape, shape_of
 from levsha.train.settings import Training
 
 EPOCH = 20  # batches between two looks at the validation images
-LIMITS = {"batches": (1, 10_000_000), "calibration_batches": (1, 10_000)}
+LIMITS = {"batches": (1, 10_000_000), "calibration_batches": (1, 10_000), "warped": (0, 1000)}
 VERSION = 1  # raise it when nets come out differently from the same settings
 
 
@@ -52,6 +52,10 @@ class Images(Conversion):
     """Which convolutions, from 1, a max-pool of 2 follows; without it, each that leaves room."""
     batches: int = 100
     """Batches to learn from; more than 20 in multiples of 20. A larger number goes on from where a finished run ended."""
+    warped: int = 0
+    """Versions of every training image to learn from beside it, turned, scaled, slanted, moved and bent a little; made before training."""
+    teacher: tuple[int, ...] = ()
+    """Channels of a larger net that is trained first; what the nets then learn is half its answers."""
     calibration_batches: int = 10
     """Batches of training images that steps are chosen from."""
     weights: tuple[str, ...] = ("int8", "int4")
@@ -68,7 +72,7 @@ class Images(Conversion):
             raise LevshaError(f"--batches: is {self.batches}; give 1 to {EPOCH}, or a multiple of {EPOCH}.")
         check_range("train.batch", self.train.batch, 1, 1 << 16)
         self.training.check()
-        for flag, widths in (("channels", self.channels), ("hidden", self.hidden)):
+        for flag, widths in (("channels", self.channels), ("hidden", self.hidden), ("teacher", self.teacher)):
             if any(not 1 <= width <= 4096 for width in widths):
                 raise LevshaError(f"--{flag}: is {' '.join(map(str, widths))}; give numbers from 1 to 4096.")
         if not self.channels and self.kind != "mlp":
@@ -86,6 +90,11 @@ class Images(Conversion):
         """Batches between two looks at the validation images."""
         return min(EPOCH, self.batches)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the nets learn from the images and their classes alone."""
+        return not self.warped and not self.teacher
+
     def shape(self, data: Bench) -> Shape:
         """Return the net for these images; LevshaError where they are too small for it."""
         assert data.samples.y is not None
@@ -97,7 +106,8 @@ class Images(Conversion):
     def key(self, data: Bench) -> str:
         """Return a hash of all that decides how the nets come out."""
         training = {k: v for k, v in asdict(self.training).items() if k not in ("threads", "checkpoint_seconds")}
-        net = (self.kind, self.channels, self.hidden, self.pool, self.batches, self.calibration_batches, self.seed)
+        net = [self.kind, self.channels, self.hidden, self.pool, self.batches, self.calibration_batches, self.seed]
+        net += [] if self.plain else [self.warped, self.teacher]
         parts = [VERSION, data.digest, net, self.splits, self.deciding, training]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
@@ -106,5 +116,5 @@ def preset(name: str) -> Images:
     """Return the settings a preset stands for."""
     if name == "full":
         training = ImageTraining(schedule="cosine", warmup=0.05)
-        return Images(preset="full", splits=3, batches=8000, train=training)
+        return Images(preset="full", splits=3, batches=8000, train=training, warped=5, teacher=(32, 64), fine_tune=10)
     return Images()
