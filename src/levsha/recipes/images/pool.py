@@ -24,6 +24,7 @@ from levsha.train.fit import predict
 
 X, ANSWERS = "x.npy", "answers.npy"
 PART = 4000  # images that are held as floats at a time
+ANSWERED = 250  # images that a teacher sees at a time: its maps then lie in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +71,9 @@ class Pool:
         path, shape = folder / ANSWERS, (len(self.x), self.classes)
 
         def answer(out: np.ndarray) -> None:
-            for start in range(0, len(self.x), PART):
-                x = torch.from_numpy(self.x[start : start + PART].astype(np.float32))
-                out[start : start + PART] = predict(teacher, x).numpy()
+            for start in range(0, len(self.x), ANSWERED):
+                x = torch.from_numpy(self.x[start : start + ANSWERED].astype(np.float32))
+                out[start : start + ANSWERED] = predict(teacher, _channels_last(x)).numpy()
 
         return replace(self, answers=_kept(path, {"teacher": digest.hexdigest()}, shape, np.float16, answer))
 
