@@ -48,6 +48,10 @@ class Kernel(ABC):
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         """Return its C."""
 
+    def group(self, group: Group, values: Mapping[str, Value]) -> Code | None:
+        """Return the C of an op and those that are computed with it; None where the kernel leaves them to others."""
+        return None
+
     def window(self, op: Op, out: Value, *x: Value) -> WindowCode | None:
         """Return the C of one window of a Conv; None where the kernel computes whole ops alone."""
         return None
@@ -76,9 +80,13 @@ def choose_group(
     call: where they are told what to compute; see `fused_code`.
     """
     op = group[0]
+    kernel = choose(op, values, kernels)
+    whole = kernel.group(group, values) if kernel and not call else None
+    if whole:
+        return whole
     if len(group) == 1 and not call:
         return choose_code(op, values, kernels)
     assert isinstance(op, Windowed)
-    out, x, kernel = values[op.name], values[op.inputs[0]], choose(op, values, kernels)
+    out, x = values[op.name], values[op.inputs[0]]
     window = kernel.window(op, out, x) if kernel else None
     return fused_code(group, window or op.window(out, x), values, call)

@@ -17,7 +17,7 @@ import numpy as np
 from levsha.errors import LevshaError, warn
 from levsha.ir import Graph, count_macs
 from levsha.targets.native.compiler import machine
-from levsha.targets.native.instructions import INSTRUCTIONS, best_of
+from levsha.targets.native.instructions import INSTRUCTIONS, found_on
 from levsha.targets.native.library import Library
 
 VARIABLE = "LEVSHA_NATIVE"  # names the instructions to use, or "off": nothing is compiled
@@ -71,25 +71,21 @@ def _first_seen(graph: Graph) -> _Graph:
 
 def _settle(graph: Graph, known: _Graph, instructions: str | None) -> None:
     """Decide what runs a graph: a library, or, said once, the interpreter."""
-    name = instructions or os.environ.get(VARIABLE) or ""
-    if name not in ("", "off", *INSTRUCTIONS):
-        raise LevshaError(
-            f"{VARIABLE}: is {name!r}; off, or one of {', '.join(INSTRUCTIONS)} is allowed. Leave it out for the best there is."
-        )
+    wanted, here = instructions or os.environ.get(VARIABLE) or "", found_on(machine())
+    if wanted and wanted not in ("off", *here):
+        what = "this processor does not have" if wanted in INSTRUCTIONS else "nobody knows"
+        raise LevshaError(f"{VARIABLE}: is {wanted!r}, which {what}; allowed here: off, {', '.join(here)}.")
     with _LOCK:
         known.settled, known.library = True, None
-        if name == "off":
+        if wanted == "off":
             return
         if not machine():
-            return _say(
+            _say(
                 "no gcc was found, or it does not know this processor: nets run in the interpreter, which is exact and slow"
             )
-        if name and not INSTRUCTIONS[name].found(machine()):
-            raise LevshaError(
-                f"{VARIABLE}: is {name!r}, which this processor does not have; it has {', '.join(n for n, one in INSTRUCTIONS.items() if one.found(machine()))}."
-            )
+            return
         try:
-            known.library = Library.of(graph, name or best_of(machine()).name)
+            known.library = Library.of(graph, wanted or here[0])
         except LevshaError as error:
             _say(f"nets run in the interpreter, which is exact and slow: {error}")
 

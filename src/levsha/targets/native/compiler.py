@@ -15,7 +15,7 @@ from levsha.errors import LevshaError
 from levsha.files import cache_folder, write_file
 from levsha.targets.base import call
 
-FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-w")
+FLAGS = ("-std=gnu11", "-march=native", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-w")
 MOST_KEPT = 256  # libraries in the cache; the oldest go first
 
 
@@ -30,12 +30,12 @@ def machine() -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def loaded(text: str) -> ctypes.CDLL:
-    """Return the library of a C text, compiled unless the cache has it; LevshaError where that cannot be done."""
-    path = _kept(text)
+def loaded(text: str, level: str = "-O3") -> ctypes.CDLL:
+    """Return the library of a C text, compiled unless the cache has it; LevshaError where that cannot be done. level: of optimisation."""
+    path = _kept(text, level)
     for again in (True, False):
         if not path.exists():
-            _compile(text, path)
+            _compile(text, level, path)
         try:
             return ctypes.CDLL(str(path))
         except OSError as error:
@@ -45,16 +45,16 @@ def loaded(text: str) -> ctypes.CDLL:
     raise AssertionError("the loop returns or raises")
 
 
-def _kept(text: str) -> Path:
+def _kept(text: str, level: str) -> Path:
     """Where the library of a text lies: another text, compiler, processor or flag is another library."""
-    digest = hashlib.sha256("\0".join((text, machine(), *FLAGS)).encode()).hexdigest()
+    digest = hashlib.sha256("\0".join((text, machine(), level, *FLAGS)).encode()).hexdigest()
     return cache_folder() / "native" / f"{digest[:32]}.so"
 
 
-def _compile(text: str, path: Path) -> None:
+def _compile(text: str, level: str, path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "net.c").write_text(text)
-        call(["gcc", *FLAGS, "-o", "net.so", "net.c"], "this machine", cwd=scratch)
+        call(["gcc", level, *FLAGS, "-o", "net.so", "net.c"], "this machine", cwd=scratch)
         write_file(path, (Path(scratch) / "net.so").read_bytes())
     with contextlib.suppress(OSError):  # another process may tidy up as well
         kept = sorted(path.parent.glob("*.so"), key=lambda found: found.stat().st_mtime)

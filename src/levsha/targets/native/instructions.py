@@ -1,43 +1,26 @@
-"""The sets of vector instructions that kernels of this machine are written for, each a C dialect and kernels; see vectors.h of each."""
+"""The sets of vector instructions that kernels of this machine are written for; the best is first in the list."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from levsha.emit.choose import Kernel
-from levsha.emit.dialect import Dialect
+from levsha.targets.native.avx2 import AVX2
+from levsha.targets.native.kernels import VectorConv, VectorDense
+from levsha.targets.native.portable import PORTABLE
+from levsha.targets.native.vectors import Vectors
+from levsha.targets.native.vnni import VNNI
 
-SLACK = 64  # bytes of the widest vector
-
-
-@dataclass(frozen=True)
-class Instructions:
-    """One set of vector instructions. needs: macros that gcc defines where the processor has them."""
-
-    name: str
-    needs: tuple[str, ...]
-    dialect: Dialect
-    kernels: Sequence[Kernel]
-
-    def found(self, machine: str) -> bool:
-        """Say whether a processor has them; machine: the macros that gcc defines for it."""
-        return all(re.search(rf"^#define {name} ", machine, re.MULTILINE) for name in self.needs)
+INSTRUCTIONS: dict[str, Vectors] = {one.name: one for one in (VNNI, AVX2, PORTABLE)}
 
 
-_PROLOGUE = """#define $BRANCHES 0
-#define $KERNEL
-#define $FLASH __attribute__((aligned(64)))
-#define $U8(p) (*(p))
-#define $I16(p) (*(p))
-#define $I32(p) (*(p))
-"""
-INSTRUCTIONS: dict[str, Instructions] = {
-    one.name: one for one in (Instructions("portable", (), Dialect("native-portable", _PROLOGUE, SLACK), ()),)
-}
+def kernels_of(vectors: Vectors) -> Sequence[Kernel]:
+    """Return what is computed in vectors."""
+    return VectorConv(vectors), VectorDense(vectors)
 
 
-def best_of(machine: str) -> Instructions:
-    """Return the fastest instructions that a processor has: the first in the list."""
-    return next(one for one in INSTRUCTIONS.values() if one.found(machine))
+def found_on(machine: str) -> list[str]:
+    """Return the instructions that a processor has, the best first; machine: the macros that gcc defines for it."""
+    has = lambda name: re.search(rf"^#define {name} ", machine, re.MULTILINE)  # noqa: E731
+    return [name for name, one in INSTRUCTIONS.items() if all(map(has, one.needs))]

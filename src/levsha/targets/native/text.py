@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from levsha.emit.c import Style, emit_c
+from levsha.emit.choose import Kernel
 from levsha.emit.text import braced
 from levsha.ir import C_TYPES, Graph, Value
-from levsha.targets.native.instructions import Instructions
+from levsha.targets.native.instructions import kernels_of
+from levsha.targets.native.vectors import Vectors
 
 OWN, WIDE = 0, 1  # how the integers of an input lie: in its own type, or as int64
 
 
-def library_text(graph: Graph, instructions: Instructions, prefix: str = "net") -> str:
+def library_text(graph: Graph, vectors: Vectors, prefix: str = "net", kernels: Sequence[Kernel] = ()) -> str:
     """Return the C of a net whose function PREFIX_rows(rows, input, how it lies, ..., output, ...) returns 0, or which row is out of range.
 
-    Inputs, in order: rows of integers in the input's own type, or int64. Outputs, in order: rows of int64. A state for each thread.
+    Inputs, in order: rows of integers in the input's own type, or int64. Outputs, in order: rows of int64. A state for each thread. kernels: those of the vectors, if none
+    are given.
     """
-    style = Style(prefix, private=True, dialect=instructions.dialect, kernels=instructions.kernels)
+    style = Style(prefix, private=True, dialect=vectors.dialect, kernels=kernels or kernels_of(vectors))
     net = emit_c(graph, "a net for this machine", style).header
     takes = "\n".join(_take(name, value, prefix) for name, value in graph.inputs.items())
     parameters = [f"const void *{name}_from, int32_t {name}_kind" for name in graph.inputs]
