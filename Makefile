@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-host bench-interpret bench-start bench-train bench-convert bench-records
+.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-host bench-interpret bench-start bench-train bench-convert bench-records bench-images
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -82,6 +82,14 @@ bench-convert: setup-tests
 # MNIST in 1.2, 5.5, 11 and 13 kB: hours of training, kept in benchmarks/out/records, where the same command goes on.
 bench-records: setup
 	$(PYTHON) -m benchmarks.records $(ARGS)
+
+# One trained net in torch's eager quantisation, ONNX Runtime, torchao and Levsha: size, accuracy, agreement, microseconds. torchao is
+# optional and lies in a folder of its own, which only its process sees.
+TORCHAO := benchmarks/out/images/torchao
+bench-images: setup-tests
+	@[ -d $(TORCHAO)/torchao ] || $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target $(TORCHAO) torchao==0.18.0 || \
+	    echo "bench-images: going on without torchao, which pip could not install" >&2
+	$(PYTHON) -m benchmarks.images --torchao $(TORCHAO) $(ARGS)
 
 # Draws the pictures of docs/lesson.md anew, by running its code.
 lesson: setup-tests

@@ -1,5 +1,6 @@
 """The library that a net is compiled to on this machine: every op, format and instruction set against the interpreter, and its life around."""
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.images_exact import mismatches, nets
+from benchmarks.images_tools import small_cnn
+from levsha.applications import Bare
 from levsha.errors import LevshaError, LevshaWarning
 from levsha.files import cache_folder
 from levsha.formats import FORMATS
 from levsha.interpret import interpret
 from levsha.ir import C_TYPES, Graph, Value, count_macs
+from levsha.meaning import Layout, Meaning, Quantity
 from levsha.net import Net
-from levsha.ops import OPS, Dense
+from levsha.ops import OPS, Argmax, Dense
 from levsha.targets import TARGETS
 from levsha.targets.native import INSTRUCTIONS, VARIABLE, Library, compiled
 from levsha.targets.native.compiler import loaded, machine
@@ -190,3 +195,64 @@ def test_the_variable_names_the_instructions(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(VARIABLE, "sse9")
     with pytest.raises(LevshaError, match="'sse9', which nobody knows; allowed here: off, "):
         chat_net().compile()
+
+
+def reals_net() -> Net:
+    """Three channels, the last axis in memory and the first in the model; steps by channel, by element and for all; classes too."""
+    rng = np.random.default_rng(4)
+    chain = Chain((4, 5, 3)).conv("int8", 6, (2, 2)).requantize(-127, 127)
+    last = chain.ops[-1].name
+    graph = Graph(chain.graph.inputs, (*chain.ops, Argmax(name="best", inputs=(last,))), (last, "best"))
+    steps = tuple(Quantity(f"c{k}", "", 0.1 + 0.03 * k, -3.0 + k) for k in range(3))
+    said = tuple(Quantity(f"e{k}", "", float(step), 0.5) for k, step in enumerate(rng.random(72) + 0.1))
+    layouts = {"x": Layout((3, 4, 5), (1, 2, 0)), last: Layout((6, 3, 4), (1, 2, 0))}
+    return Net(graph, Meaning("", {"x": steps, last: said}, layouts=layouts), Bare(), "reals")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8, np.int16, np.float16])
+def test_a_compiled_net_takes_real_numbers_as_one_that_is_interpreted(kind: type) -> None:
+    net, rng = reals_net(), np.random.default_rng(3)
+    x = (rng.random((9, 3, 4, 5)) * 40 - (0 if kind is np.uint8 else 9)).astype(kind)
+    x[0] = np.rint(x[0]) + (0.5 if np.dtype(kind).kind == "f" else 0)
+    want = net(x), net(x[2])
+    assert net.compile() == HERE[0]
+    for found, wanted in zip((net(x), net(x[2])), want, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+    assert pickle.loads(pickle.dumps(net))(x).tolist() == want[0].tolist()
+
+
+def test_what_real_numbers_a_compiled_net_refuses_and_which_it_clips() -> None:
+    net = reals_net()
+    net.compile()
+    x = np.zeros((2, 3, 4, 5))
+    for wrong in (np.nan, np.inf):
+        x[1, 2, 3, 4] = wrong
+        with pytest.raises(LevshaError, match="x holds NaN or infinity"):
+            net(x)
+    with pytest.raises(LevshaError, match=r"the input has shape \(2, 3, 5, 4\)"):
+        net(np.zeros((2, 3, 5, 4)))
+    for far in (1e6, 1e30):
+        for sign in (1, -1):
+            x[1] = sign * far
+            inside = net.meaning.to_real("x", net.integers("x", x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
+            np.testing.assert_array_equal(net(x), net(inside))
+            assert (net.integers("x", x.transpose(0, 2, 3, 1))[1] == (255 if sign > 0 else 0)).all()
+
+
+@pytest.mark.parametrize(
+    "formats", [["ternary"], pytest.param(list(FORMATS), marks=pytest.mark.campaign)], ids=["one", "all"]
+)
+def test_every_engine_agrees_on_digits(formats: list[str]) -> None:
+    pytest.importorskip("sklearn")
+    for net, integers in nets("digits", formats, model=small_cnn, batches=10):
+        found = mismatches(net, integers)
+        assert set(HERE) < set(found) and not any(found.values()), (net.title, found)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("data", ["mnist", "fashion-mnist"])
+def test_every_engine_agrees_on_all_images(data: str) -> None:
+    for net, integers in nets(data, list(FORMATS)):
+        found = mismatches(net, integers)
+        assert len(integers) == 10_000 and not any(found.values()), (net.title, found)

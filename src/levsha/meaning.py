@@ -10,6 +10,8 @@ import numpy as np
 
 from levsha.errors import LevshaError
 
+FARTHEST = 2.0**62  # from 0, of an integer: numpy makes the smallest of what is larger than int64
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -72,10 +74,10 @@ class Meaning:
     layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def to_integers(self, name: str, real_NI: np.ndarray) -> np.ndarray:
-        """Return real numbers (N, I) of a value as its nearest integers, not clipped; halves go to even."""
+        """Return real numbers (N, I) of a value as its nearest integers, halves to even; clipped only where int64 ends."""
         real_NI = np.asarray(real_NI, np.float64)
         zero_I, step_I = (_shaped(part, real_NI.shape[1:]) for part in self.zeros_and_steps(name))
-        return np.rint((real_NI - zero_I) / step_I).astype(np.int64)
+        return np.rint((real_NI - zero_I) / step_I).clip(-FARTHEST, FARTHEST).astype(np.int64)
 
     def to_real(self, name: str, integer_NI: np.ndarray) -> np.ndarray:
         """Return integers (N, I) of a value as real numbers in its units."""

@@ -6,6 +6,7 @@ import html
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from levsha.ir import Graph, constant_bytes, count_macs
 from levsha.meaning import Meaning
 from levsha.ops.weights import weights_of
 from levsha.store import load_graph, save_graph
-from levsha.targets.native import compiled_run, prepare
+from levsha.targets.native import Reals, compiled_run, prepare
 
 
 class Sizes(NamedTuple):
@@ -54,6 +55,20 @@ class Net:
         numbers of classes where the model ends in an argmax. LevshaError where the shape is another. What lies outside an input's range
         is taken as its end.
         """
+        found = self._quick(x)
+        return self._step_by_step(x) if found is None else found
+
+    @cached_property
+    def _quick(self) -> Reals:
+        """All of a call in one function of the compiled net."""
+        return Reals(self.graph, self.meaning)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            name: part for name, part in self.__dict__.items() if name != "_quick"
+        }  # addresses mean nothing elsewhere
+
+    def _step_by_step(self, x: Any) -> Any:
         ((name, value),) = self._one_input().items()
         layout = self.meaning.layouts.get(name)
         shape = layout.shape if layout else value.shape
@@ -104,6 +119,9 @@ class Net:
         if threads != 1:
             with naming_arguments():
                 check_number("threads", threads, 1, 1024, whole=True)
+        quick = self._quick.integers(inputs) if threads == 1 and self._quick.alone else None
+        if quick is not None:
+            return quick
         given = inputs if isinstance(inputs, Mapping) else {next(iter(self._one_input())): inputs}
         shaped = {name: self._shaped(name, x) for name, x in given.items()}
         found = compiled_run(self.graph, shaped, threads)

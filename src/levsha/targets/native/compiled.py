@@ -26,8 +26,8 @@ _LOCK = threading.Lock()
 
 
 @dataclass
-class _Graph:
-    """What is known of a graph. work: of one run; done: so far. settled: whether it is decided what runs it."""
+class Known:
+    """What is known of a graph. work: of one run; done: so far. settled: whether it is decided what runs it; library: or the interpreter."""
 
     work: int
     done: int = 0
@@ -35,7 +35,7 @@ class _Graph:
     library: Library | None = None
 
 
-_KNOWN: WeakKeyDictionary[Graph, _Graph] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Graph, Known] = WeakKeyDictionary()
 _said: set[str] = set()
 
 
@@ -44,7 +44,7 @@ def compiled_run(graph: Graph, inputs: Mapping[str, np.ndarray], threads: int = 
 
     inputs: integers (N, *shape) by input name. threads: over which rows are spread.
     """
-    known = _KNOWN.get(graph) or _first_seen(graph)
+    known = known_of(graph)
     if not known.settled:
         known.done += known.work * max((len(x) for x in inputs.values()), default=0)
         if known.done < ENOUGH:
@@ -59,17 +59,22 @@ def prepare(graph: Graph, instructions: str | None = None) -> str:
     instructions: a name in INSTRUCTIONS, or 'off'; by default the variable LEVSHA_NATIVE, else the best that the processor has.
     LevshaError for a name that is none, and where the processor does not have them.
     """
-    known = _KNOWN.get(graph) or _first_seen(graph)
+    known = known_of(graph)
     _settle(graph, known, instructions)
     return known.library.instructions if known.library else "off"
 
 
-def _first_seen(graph: Graph) -> _Graph:
+def known_of(graph: Graph) -> Known:
+    """Return what is known of a graph, the same object as long as it lives."""
+    return _KNOWN.get(graph) or _first_seen(graph)
+
+
+def _first_seen(graph: Graph) -> Known:
     values = sum(value.size for value in graph.values.values())
-    return _KNOWN.setdefault(graph, _Graph(count_macs(graph) + values))
+    return _KNOWN.setdefault(graph, Known(count_macs(graph) + values))
 
 
-def _settle(graph: Graph, known: _Graph, instructions: str | None) -> None:
+def _settle(graph: Graph, known: Known, instructions: str | None) -> None:
     """Decide what runs a graph: a library, or, said once, the interpreter."""
     wanted, here = instructions or os.environ.get(VARIABLE) or "", found_on(machine())
     if wanted and wanted not in ("off", *here):
