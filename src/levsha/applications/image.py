@@ -93,7 +93,7 @@ class Image(Application):
             f"#define IMAGE_BINARY '{binary}'", f"#define IMAGE_TEXT '{text}'",
             f'#define IMAGE_KINDS "P{binary} or P{text}"', f'#define IMAGE_NEEDS "{needs_of(picture)}"',
             f"#define IMAGE_IN net_instance.{name}", f"#define IMAGE_RUN net_run_{name}()",
-            f"#define IMAGE_CLASS net_{label}()", f"#define IMAGE_CLASSES {c_strings(self._classes(graph))}",
+            f"#define IMAGE_CLASS net_{label}()", f"#define IMAGE_CLASSES {c_strings(self.classes(graph))}",
             f"#define IMAGE_SCORE net_{scores}()", f"#define IMAGE_SCORES {y.size}",
             *([f"#define IMAGE_UNSURE_BELOW {self.unsure_below}u"] if self.unsure_below else []),
         ]  # fmt: skip
@@ -123,7 +123,7 @@ class Image(Application):
         """Return the answer to a picture whose class and scores these are."""
         best, scores = int(label.ravel()[0]), scores.ravel()
         unsure = UNSURE if self.unsure(scores) else ""
-        return f"{unsure}{self._classes(graph)[best]}: {' '.join(map(str, scores.tolist()))}"
+        return f"{unsure}{self.classes(graph)[best]}: {' '.join(map(str, scores.tolist()))}"
 
     def unsure(self, scores: np.ndarray) -> bool:
         """Say whether the largest of scores (O,) leads the next one by less than it must."""
@@ -144,7 +144,17 @@ class Image(Application):
             f"or its {picture.size} numbers of 0..{picture.top} in a line; back comes the class with the score of each."
         )
 
-    def _classes(self, graph: Graph) -> tuple[str, ...]:
+    def parse(self, said: str) -> tuple[bool, list[int]]:
+        """Return whether an answer to a picture was unsure, and the scores that it holds.
+
+        >>> Image(unsure_below=9).parse("unsure a: b: -3 4")
+        (True, [-3, 4])
+        """
+        scores = [int(word) for word in said.rpartition(": ")[2].split()]
+        return self.unsure(np.array(scores)), scores
+
+    def classes(self, graph: Graph) -> tuple[str, ...]:
+        """Return the names that are said."""
         return tuple(plain_name(name) for name in self.meaning.classes.get(graph.outputs[0], ()))
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from levsha.ir import Graph, Value
-from levsha.meaning import Layout, Meaning
+from levsha.meaning import Layout, Meaning, Quantity
 
 CHANNELS = (1, 3)
 LARGEST_PIXEL = 255
+STEPS = (1.0, 1 / LARGEST_PIXEL)  # of a pixel, which may be called 0 to 255, or 0 to 1
 
 
 class Picture(NamedTuple):
@@ -45,11 +46,14 @@ class Picture(NamedTuple):
 
     @classmethod
     def into(cls, graph: Graph, meaning: Meaning) -> Picture | None:
-        """Return how a picture lies in the input of a net; None where the net reads none, or more than one input."""
+        """Return how a picture lies in the input of a net; None where the net reads none, more than one input, or readings with a
+        step and a zero of their own."""
         if len(graph.inputs) != 1:
             return None
         ((name, value),) = graph.inputs.items()
-        return cls.of(value, meaning.layouts.get(name))
+        quantities = meaning.quantities.get(name, (Quantity(name),))
+        raw = len(quantities) == 1 and quantities[0].zero == 0 and quantities[0].step in STEPS
+        return cls.of(value, meaning.layouts.get(name)) if raw else None
 
     @property
     def size(self) -> int:

@@ -22,6 +22,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("train RECIPE", "the first part of run: only train", "recipe"),
     "chat": Command("chat RUN", "talk with a net of a run; --target CHIP: with its firmware, simulated", "chat"),
     "ask": Command("ask RUN", "give a sensor model readings; --target CHIP: its firmware, simulated", "ask"),
+    "see": Command("see RUN FILE ...", "show pictures to a net; --target CHIP: to its firmware, simulated", "see"),
     "predict": Command("predict RUN", "answer a whole table of readings, by interpreter or chip", "predict"),
     "check": Command("check RUN", "compare the chip with the interpreter, vector by vector", "check"),
     "explain": Command("explain RUN", "draw what the outputs of a regression depend on", "explain"),
