@@ -14,6 +14,7 @@ from levsha.net import Net
 from levsha.ops import Requantize
 from tests.library import bare_net, chat_net, export, need_tool, sensor_net
 from tests.test_exact import EXAMPLES
+from tests.test_image_application import NETS as IMAGE_NETS
 from tests.test_sensor import CORE
 
 BOARDS = {
@@ -24,6 +25,8 @@ NETS = {
     "sensor": lambda: sensor_net(),
     "numbers": lambda: sensor_net(2, Meaning("Three readings.\nTwo answers.", {"readings": sensor_net().meaning.quantities["readings"]})),
     "chat": lambda: chat_net("ternary"),
+    "grey": lambda: IMAGE_NETS["grey"],
+    "planes": lambda: IMAGE_NETS["planes"],
 }  # fmt: skip
 SPECIFICATION = ("name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures")
 CATEGORIES = (

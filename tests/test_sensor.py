@@ -271,13 +271,21 @@ def test_no_float_no_malloc_no_text_in_sram(firmware: Firmware) -> None:
     assert not {"malloc", "free", "__mulsf3", "__addsf3", "__divsf3", "printf", "__do_copy_data"} & set(names)
 
 
+def compile_sketch(folder: Path, ino: str, warnings: list[str]) -> None:
+    """Compile a sketch as the IDE does, behind Arduino.h, with all warnings as errors but those that are switched off."""
+    if not CORE.exists():
+        assert not os.environ.get("CI"), "arduino-core-avr is not installed"
+        pytest.skip("arduino-core-avr is not installed")
+    (folder / "sketch.cpp").write_text(f"#include <Arduino.h>\n{ino}")
+    core = [f"-I{CORE / 'cores' / 'arduino'}", f"-I{CORE / 'variants' / 'standard'}"]
+    cpp = ["avr-g++", *CHIP, *core, "-std=gnu++11", "-fpermissive", "-fno-exceptions", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*cpp, *warnings, "-c", "sketch.cpp", "-o", "sketch.o"], cwd=folder, check=True)
+
+
 @pytest.mark.parametrize("reads_pins", [False, True])
 def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, reads_pins: bool, tmp_path: Path, need) -> None:
     """As the IDE does: the .ino becomes C++ with Arduino.h in front; also with the loop that its comment offers."""
     need(UNO)
-    if not CORE.exists():
-        assert not os.environ.get("CI"), "arduino-core-avr is not installed"
-        pytest.skip("arduino-core-avr is not installed")
     meaning = Meaning("/* three */ readings")
     UNO.firmware(graph, Sensor(meaning), "test", meaning).built(tmp_path / "build").save(tmp_path / "sensor")
     tmp_path = tmp_path / "sensor" / "sensor"
@@ -286,8 +294,4 @@ def test_sketch_compiles_against_the_real_arduino_core(graph: Graph, reads_pins:
         first, _, rest = ino.partition("void loop()")
         ino = first + "void loop()" + rest.partition("void loop()")[2].removesuffix("*/\n")
         assert "analogRead" in ino
-    (tmp_path / "sensor.cpp").write_text(f"#include <Arduino.h>\n{ino}")
-    core = [f"-I{CORE / 'cores' / 'arduino'}", f"-I{CORE / 'variants' / 'standard'}"]
-    warnings = ["-Wno-unused-function"] if reads_pins else []
-    cpp = ["avr-g++", *CHIP, *core, "-std=gnu++11", "-fpermissive", "-fno-exceptions", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run([*cpp, *warnings, "-c", "sensor.cpp", "-o", "sensor.o"], cwd=tmp_path, check=True)
+    compile_sketch(tmp_path, ino, ["-Wno-unused-function"] if reads_pins else [])

@@ -47,7 +47,8 @@ class Eye:
         """Return a picture's pixels (H, W, C) as the net wants them, and what was done to it, in words."""
         pixels, transparent = open_picture(path)
         picture, (rows, columns, channels) = self.picture, pixels.shape
-        done = [f"{columns} x {rows}, {'grey' if channels == 1 else 'RGB'} -> {picture.name}"]
+        found = f"{columns} x {rows}, {'grey' if channels == 1 else 'RGB'}"
+        done = [f"{found} -> {picture.name}" if found != picture.name else f"{found}, as it is"]
         done += ["transparency left out"] if transparent else []
         if channels > picture.channels:
             pixels = ((pixels.astype(int) @ GREY + 500) // 1000).astype(np.uint8)[..., None]

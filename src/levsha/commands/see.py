@@ -93,6 +93,7 @@ def drawn(pixels: np.ndarray, brightest: int, colours: bool) -> Text:
                 *(("▀", f"rgb({a[0]},{a[1]},{a[2]}) on rgb({b[0]},{b[1]},{b[2]})") if colours else (SHADES[mean],))
             )
         text.append("\n")
+    text.right_crop()
     return text
 
 

@@ -16,7 +16,7 @@ from levsha.data.sample_set import Samples, name_classes
 from levsha.errors import LevshaError, check_range
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-KINDS = {"PNG": "PNG", "JPEG": "JPEG", "PPM": "PGM or PPM"}  # of files, as pillow calls them, and as people do
+KINDS = {"PNG": "PNG", "JPEG": "JPEG", "PPM": "PGM/PPM"}  # of files, as pillow calls them, and as people do
 LARGEST_SIZE = 4096  # pixels a side
 GREY, COLOURED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA")  # pillow's modes of 8 bits a channel
 DEEP_PNG, DEPTH_AT = b"\x10", 24  # 16 bits a channel, and where a PNG file says so: pillow reads 8 of them in silence
@@ -128,7 +128,10 @@ def open_picture(path: Path, kinds: tuple[str, ...] = tuple(KINDS)) -> tuple[np.
     """
     from PIL import Image
 
-    wanted = " or ".join(KINDS[kind] for kind in kinds)
+    *most, last = (KINDS[kind] for kind in kinds)
+    wanted = f"{', '.join(most)} or {last}"
+    if not path.is_file():
+        raise LevshaError(f"{path}: {'is no file' if path.exists() else 'does not exist'}; give a {wanted} image.")
     try:
         with Image.open(path, formats=kinds) as image:
             image.load()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from levsha.applications import Chat
+from levsha.applications import Chat, Image
 from levsha.data.pairs import QUERY_BYTES, RESPONSE_BYTES
 from levsha.emit.example import own_state, wrapped
 from levsha.emit.names import Names
@@ -12,6 +12,11 @@ from levsha.net import Net
 def is_chat(net: Net) -> bool:
     """Say whether the net answers a line byte by byte; any other is run once."""
     return isinstance(net.application, Chat)
+
+
+def has_picture(net: Net) -> bool:
+    """Say whether the net reads a picture and names what it shows."""
+    return isinstance(net.application, Image)
 
 
 def chat_program(names: Names) -> list[str]:
