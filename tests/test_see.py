@@ -126,7 +126,7 @@ def test_what_is_no_picture_is_refused_before_anything_is_shown(run: Path, tmp_p
     cmyk = save(tmp_path / "cmyk.jpg", np.zeros((4, 6), np.uint8), "CMYK")
     assert "cmyk.jpg: has colours of the kind CMYK; save it as grey or RGB" in refusal(capsys, run, cmyk)
     (tmp_path / "text.png").write_text("no picture")
-    assert "text.png: is no sound PNG, JPEG or PGM/PPM image" in refusal(capsys, run, tmp_path / "text.png")
+    assert "text.png: is no sound PNG, JPEG, PGM or PPM picture" in refusal(capsys, run, tmp_path / "text.png")
     assert "none.png: does not exist" in refusal(capsys, run, tmp_path / "none.png")
     (tmp_path / "empty").mkdir()
     assert "empty: holds no PNG, JPEG, PGM or PPM picture" in refusal(capsys, run, tmp_path / "empty")

@@ -1,7 +1,4 @@
-"""Pictures from files; folders of PNG and JPEG images as samples: a folder a class, or images alone.
-
-Legend: N images, C channels, H rows, W columns.
-"""
+"""Folders of PNG and JPEG images as samples: a folder a class, or images alone.  Legend: N images, C channels, H rows, W columns."""
 
 from __future__ import annotations
 
@@ -11,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from levsha.data.area import average_areas
 from levsha.data.sample_set import Samples, name_classes
 from levsha.errors import LevshaError, check_range
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-KINDS = {"PNG": "PNG", "JPEG": "JPEG", "PPM": "PGM/PPM"}  # of files, as pillow calls them, and as people do
 LARGEST_SIZE = 4096  # pixels a side
-GREY, COLOURED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA")  # pillow's modes of 8 bits a channel
-DEEP_PNG, DEPTH_AT = b"\x10", 24  # 16 bits a channel, and where a PNG file says so: pillow reads 8 of them in silence
+DEEP = ("I", "F")  # how pillow calls images of more than 8 bits a channel, or how that begins
 SHOWN = 5
 
 
@@ -47,8 +41,8 @@ class Folder:
 def read_pictures(path: Path, size: int | None = None) -> Samples:
     """Return a folder's images as uint8 (N, C, H, W), grey C = 1, else red, green, blue; their class is the folder they lie in.
 
-    Images that lie in the folder itself have no class. size: every image becomes size x size pixels, each the mean of its area; without
-    it all must be of one size. LevshaError for a folder of something else, images of different sizes, and one that cannot be read.
+    Images that lie in the folder itself have no class. size: every image becomes size x size pixels, bilinear; without it all
+    must be of one size. LevshaError for a folder of something else, images of different sizes, and one that cannot be read.
     """
     if size is not None:
         check_range("size", size, 1, LARGEST_SIZE)
@@ -116,33 +110,20 @@ def _read_all(paths: Sequence[Path], size: int | None, notices: list[str]) -> np
 
 def _read_image(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int], bool]:
     """Return an image as uint8 (H, W, C), the rows and columns it had, and whether it had transparency."""
-    pixels, alpha = open_picture(path, ("PNG", "JPEG"))
-    small = pixels if size is None else average_areas(pixels.transpose(2, 0, 1), size, size).transpose(1, 2, 0)
-    return small, (pixels.shape[0], pixels.shape[1]), alpha
-
-
-def open_picture(path: Path, kinds: tuple[str, ...] = tuple(KINDS)) -> tuple[np.ndarray, bool]:
-    """Return the pixels of a file as uint8 (H, W, C), grey C = 1, else red, green, blue; and whether it had transparency, which is left out.
-
-    kinds: of KINDS. LevshaError where it is no such file, damaged, or of more than 8 bits a channel, or of other colours.
-    """
     from PIL import Image
 
-    *most, last = (KINDS[kind] for kind in kinds)
-    wanted = f"{', '.join(most)} or {last}"
-    if not path.is_file():
-        raise LevshaError(f"{path}: {'is no file' if path.exists() else 'does not exist'}; give a {wanted} image.")
     try:
-        with Image.open(path, formats=kinds) as image:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
-            mode, alpha = image.mode, image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
-            pixels = np.array(image.convert("L" if mode in GREY else "RGB") if mode in (*GREY, *COLOURED) else image)
-            deep = image.format == "PNG" and path.read_bytes()[DEPTH_AT : DEPTH_AT + 1] >= DEEP_PNG
+            mode, rows, columns = image.mode, image.height, image.width
+            alpha = mode in ("LA", "RGBA", "PA") or "transparency" in image.info
+            plain = image if mode.startswith(DEEP) else image.convert("L" if mode in ("1", "L", "LA") else "RGB")
+            if size is not None and plain.size != (size, size):
+                plain = plain.resize((size, size), Image.Resampling.BILINEAR)
+            pixels = np.array(plain)
     except Exception as error:  # pillow's decoders raise anything for damaged bytes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
-        raise LevshaError(f"{path}: is no sound {wanted} image ({reason}); mend or remove it.") from None
-    if deep or mode.startswith(("I", "F")):
+        raise LevshaError(f"{path}: is no sound PNG or JPEG image ({reason}); mend or remove it.") from None
+    if mode.startswith(DEEP):
         raise LevshaError(f"{path}: has more than 8 bits a channel ({mode}); save it with 8.")
-    if mode not in (*GREY, *COLOURED):
-        raise LevshaError(f"{path}: has colours of the kind {mode}; save it as grey or RGB.")
-    return pixels.reshape(*pixels.shape[:2], -1), alpha
+    return pixels.reshape(*pixels.shape[:2], -1), (rows, columns), alpha
