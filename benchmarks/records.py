@@ -41,7 +41,6 @@ OUT = Path(__file__).parent / "out" / "records"
 SIZE, VALIDATION, PASSES, CALIBRATION = 16, 3000, 24, 2000
 BATCH = 256
 WARP = Warp()
-WEIGHTS, FIRST = "two_bit", "layer_0"
 Block = tuple[int, int, bool]  # channels, padding, whether a pool of maxima follows
 
 
@@ -49,8 +48,9 @@ Block = tuple[int, int, bool]  # channels, padding, whether a pool of maxima fol
 class Record:
     """A net, and what it is held against.
 
-    blocks: convolutions of 3 x 3, two bits a weight but for the first, which sees the pixels (int8), and the linear layer, whose ten
-    outputs fill ternary bytes. limit: bytes. goal: per cent. rival: BitNetMCU's kB and per cent. share, temperature: of the teacher.
+    blocks: convolutions of 3 x 3. limit: bytes. goal: per cent. rival: BitNetMCU's kB and per cent. share, temperature: of the teacher.
+    weights: the format of all layers; of two bits the first, which sees the pixels, has int8, and the last, whose ten outputs would not
+    fill bytes, ternary weights.
     """
 
     blocks: tuple[Block, ...]
@@ -59,15 +59,21 @@ class Record:
     rival: tuple[float, float]
     float_epochs: int
     epochs: int
-    rate: float = 2e-3
+    rate: float = 3e-3
+    float_rate: float = 4e-3
     share: float = 0.5
     temperature: float = 2.0
+    weights: str = "two_bit"
 
     @property
     def described(self) -> str:
         """The net in a few words: channels, where pools follow, formats."""
         parts = [f"{outputs}{' padded' * bool(padding)}{' pool' * pools}" for outputs, padding, pools in self.blocks]
-        return f"conv {', '.join(parts)}"
+        return f"conv {', '.join(parts)}; {self.weights}"
+
+    def layers(self, first: str, last: str) -> dict[str, str]:
+        """Return the formats of the layers that have others than the rest, by name."""
+        return {first: "int8", last: "ternary"} if self.weights == "two_bit" else {}
 
     def model(self) -> nn.Sequential:
         """Return the net in floats: its first layer takes bytes, which batch normalisation brings to any size."""
@@ -87,7 +93,7 @@ def convolutional(blocks: tuple[Block, ...], dropout: float = 0.0) -> nn.Sequent
 
 
 RECORDS = {
-    "1.2 kB": Record(((6, 0, False), (16, 0, True), (16, 0, True)), 1200, 98.4, (1.1, 94.2), 6, 24),
+    "1.2 kB": Record(((8, 0, False), (8, 0, True), (12, 0, True)), 1200, 98.4, (1.1, 94.2), 6, 24, weights="int4"),
     "5.5 kB": Record(((12, 0, False), (24, 0, True), (32, 1, True), (32, 0, False)), 5500, 99.35, (5.4, 99.06), 8, 32),
     "11 kB": Record(((11, 0, False), (24, 0, True), (48, 1, True), (64, 0, False)), 11_000, 99.6, (11.0, 99.55), 8, 40),
     "13 kB": Record(((12, 0, False), (24, 0, True), (56, 1, True), (64, 0, False)), 13_000, 99.65, (13.0, 99.58), 8, 40),
@@ -138,10 +144,10 @@ def taught() -> Pool:
     return pool.taught(teacher, OUT / "pool")
 
 
-def _training(epochs: int, rate: float, seed: int) -> Training:
+def _training(epochs: int, rate: float, seed: int, average: float = AVERAGE) -> Training:
     return Training(
         epochs=epochs, batch=BATCH, optimizer="adamw", rate=rate, beta2=0.99, weight_decay=0.01, loss="cross_entropy", schedule="cosine",
-        warmup=0.1, average=AVERAGE, precision="bfloat16", seed=seed, checkpoint_seconds=30.0,
+        warmup=0.1, average=average, precision="bfloat16", seed=seed, checkpoint_seconds=30.0,
     )  # fmt: skip
 
 
@@ -179,7 +185,7 @@ def made(name: str, seed: int) -> Net:
     torch.manual_seed(seed)
     stream = pool.stream(BATCH, record.share, record.temperature)
     title = f"{name}, seed {seed}"
-    training = _training(record.float_epochs, 2 * record.rate, seed)
+    training = _training(record.float_epochs, record.float_rate, seed)
     model = fit(
         record.model(),
         stream,
@@ -191,10 +197,10 @@ def made(name: str, seed: int) -> Net:
     ).model
     rows = pool.x[:CALIBRATION].astype(np.float32)
     captured = capture_all(open_model(model, rows), rows, rows, (), (), False, pool.y[:CALIBRATION])
-    last = captured.folded.nodes[-1].name
-    tuning = Tuning(distil=0.0, training=_training(record.epochs, record.rate, seed))
+    ends = record.layers(captured.folded.nodes[0].name, captured.folded.nodes[-1].name)
+    tuning = Tuning(distil=0.0, training=_training(record.epochs, record.rate, seed, average=0.0), normal=True)
     tuned = tune(
-        captured, *validation, WEIGHTS, {FIRST: "int8", last: "ternary"}, tuning=tuning, folder=folder / "tuned", replace_folder=True,
+        captured, *validation, record.weights, ends, tuning=tuning, folder=folder / "tuned", replace_folder=True,
         report=_said(f"{title}, rounded"), stream=stream,
     )  # fmt: skip
     net = net_of(tuned.captured, tuned.lower())

@@ -1,5 +1,6 @@
 """Warped images and what is learned from them: the same every time, made once, and the integers are those that learned."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,19 @@ def digits() -> tuple[Pool, tuple[np.ndarray, np.ndarray]]:
     return Pool(train.x, train.y, 10), (test.x.astype(np.float32), test.y)
 
 
+def test_normalised_sums_start_where_a_gain_and_an_offset_do() -> None:
+    pool, _ = digits()
+    rows = pool.x[:100].astype(np.float32)
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(216, 12), nn.ReLU(), nn.Linear(12, 10)]
+    captured = capture_all(open_model(nn.Sequential(*layers).eval(), rows), rows, rows, (), (), False)
+    options = options_of(captured, "ternary", {})
+    plain, normal = (tunable_of(captured, options, 1.0, np.ones(1), way).eval() for way in (False, True))
+    with torch.no_grad():
+        a, b = plain(as_tensor(rows)), normal(as_tensor(rows))
+    assert float((a - b).abs().max()) < 0.02 * float(a.std())
+
+
 def test_what_is_tuned_from_a_stream_is_what_the_integers_compute() -> None:
     pool, held_out = digits()
     torch.manual_seed(0)
@@ -109,7 +123,7 @@ def test_what_is_tuned_from_a_stream_is_what_the_integers_compute() -> None:
     model = fit(nn.Sequential(*layers), stream, held_out, training).model
     rows = pool.x[:200].astype(np.float32)
     captured = capture_all(open_model(model, rows), rows, rows, (), (), False)
-    tuning = Tuning(distil=0.0, training=training)
+    tuning = Tuning(distil=0.0, training=replace(training, average=0.0), normal=True)
     tuned = tune(captured, *held_out, "two_bit", tuning=tuning, stream=stream)
     net = net_of(tuned.captured, tuned.lower())
     x, y = held_out

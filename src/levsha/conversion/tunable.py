@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from levsha.capture.fold import INPUT
 from levsha.conversion.rounded import WEIGHT, Finish, Grid, floored, in_cells, round_weights, to_grid
@@ -23,13 +24,39 @@ from levsha.lower.weights import Known, Weights, columns_of
 LEARNS = ("linear", "conv")
 
 
+class Norm(nn.modules.batchnorm._BatchNorm):
+    """Mean and variance of a layer's sums: of the batch while it learns, and running ones."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(outputs, affine=False)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+    def scaled(self, sums: Tensor, gain_O: Tensor, offset_O: Tensor) -> Tensor:
+        """Return gain * (sums - mean) / deviation + offset of sums (N, *shape), channels last."""
+        mean_O, variance_O = self.running_mean, self.running_var
+        y = F.batch_norm(sums.movedim(-1, 1), mean_O, variance_O, gain_O, offset_O, self.training, eps=self.eps)
+        return y.movedim(1, -1)
+
+    @property
+    def deviation_O(self) -> Tensor:
+        """The running deviation of each channel."""
+        assert self.running_var is not None
+        return (self.running_var + self.eps).sqrt()
+
+
 class Layer(nn.Module):
     """A linear layer or a convolution that learns: its weights in units of their row, a gain and an offset of each channel.
 
-    z = gain * row * sums + unit * offset: whatever the net's numbers are, what is trained is of about one size.
+    z = gain * row * sums + unit * offset: whatever the net's numbers are, what is trained is of about one size. normal: the sums are first
+    brought to mean 0 and deviation 1, of each batch (Ioffe, Szegedy, 2015), and the gain counts in `unit`: weights of few bits jump, and
+    what follows hardly notices.
     """
 
-    def __init__(self, node: Node, known: Mapping[str, Known], weights: Format, z: Tensor, chosen: Weights) -> None:
+    def __init__(
+        self, node: Node, known: Mapping[str, Known], weights: Format, z: Tensor, chosen: Weights, normal: bool = False
+    ) -> None:
         """known: what the node reads. z: what it should make of data before its activation. chosen: the integers to start from."""
         super().__init__()
         assert node.weight_OI is not None
@@ -52,6 +79,7 @@ class Layer(nn.Module):
         self.weight_OI, self.ratio_O1 = nn.Parameter(weight_OI.float()), nn.Buffer(ratio_O1.float())
         self.gain_O = nn.Parameter(torch.ones(outputs))
         self.offset_O = nn.Parameter((offset_O / unit_O).float())
+        self.norm = Norm(outputs) if normal else None
 
     def extra_repr(self) -> str:
         return f"{self.node.name}, {self.node.kind}, {self.weights.name}"
@@ -71,7 +99,18 @@ class Layer(nn.Module):
 
     def forward(self, x: tuple[Tensor, ...]) -> Tensor:
         """Return what stands before the activation."""
+        if self.norm is not None:
+            return self.norm.scaled(self.sums(x, self.row_O), self.gain_O * self.unit_O, self.offset_O * self.unit_O)
         return self.sums(x, self.gain_O * self.row_O, self.offset_O * self.unit_O)
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """What the sums are multiplied by, and what is added, float64 (O,) each."""
+        gain_O, offset_O = self.gain_O.double(), self.offset_O.double() * self.unit_O
+        if self.norm is not None:
+            assert self.norm.running_mean is not None
+            gain_O = gain_O * self.unit_O / self.norm.deviation_O.double()
+            offset_O = offset_O - gain_O * self.norm.running_mean.double()
+        return gain_O * self.row_O, offset_O
 
     @torch.no_grad()
     def adjust(self, x: tuple[Tensor, ...], wanted: Tensor) -> None:
@@ -83,6 +122,11 @@ class Layer(nn.Module):
         variance_O = ((sums_NO - mean_O) ** 2).mean(0)
         shared_O = ((sums_NO - mean_O) * (wanted_NO - goal_O)).mean(0)
         gain_O = torch.where(variance_O > 0, shared_O / variance_O.clamp_min(1e-30), torch.ones_like(mean_O))
+        if self.norm is not None:
+            assert self.norm.running_mean is not None and self.norm.running_var is not None
+            self.norm.running_mean.copy_(mean_O)
+            self.norm.running_var.copy_(variance_O)
+            gain_O, mean_O = gain_O * self.norm.deviation_O / self.unit_O, torch.zeros_like(mean_O)
         self.gain_O.copy_(gain_O)
         self.offset_O.copy_((goal_O - gain_O * mean_O) / self.unit_O)
 
@@ -93,7 +137,7 @@ class Layer(nn.Module):
         real_OI = (integers_OI * scale_O1).double()
         if self.column is not None:
             real_OI = real_OI / self.column.double()
-        factor_O, offset_O = self.gain_O.double() * self.row_O, self.offset_O.double() * self.unit_O
+        factor_O, offset_O = self._affine()
         node = replace(self.node, weight_OI=real_OI, factor_O=factor_O.numpy(), offset_O=offset_O.numpy())
         return node, (integers_OI.numpy().astype(np.int64), scale_O1[:, 0].double().numpy())
 
@@ -117,7 +161,7 @@ class Other(nn.Module):
 class Start:
     """What a tunable net is made of. lay: real inputs as they lie in memory. traces: what its nodes should make of data. scales: what the
     integers of values stand for that other nodes read. known: the same of every value. weights: of each layer by name, to start from. format_of: of a layer's
-    weights, by its name."""
+    weights, by its name. normal: whether the sums of layers that others read are normalised while they learn."""
 
     nodes: Sequence[Node]
     source: Source
@@ -128,12 +172,14 @@ class Start:
     known: Mapping[str, Known]
     weights: Mapping[str, Weights]
     format_of: Callable[[str], Format]
+    normal: bool = False
 
 
 def _layer_of(node: Node, start: Start) -> nn.Module:
     if node.kind in LEARNS:
         weights = start.weights[node.name]
-        return Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z, weights)
+        normal = start.normal and node.output in start.scales
+        return Layer(node, start.known, start.format_of(node.name), start.traces[node.output].z, weights, normal)
     if node.cell is not None:
         return CellLayer(node, start.known[node.inputs[0]], start.format_of(node.name))
     return Other(node)

@@ -34,7 +34,8 @@ class Tuning:
 
     epochs: passes over the rows; 0: only gains and offsets are set anew, from the calibration rows. keep: share of every layer's channels
     that is kept, above 0, up to 1. distil: share, 0..1, of the float model's answers in what is learned; the rest are the right ones.
-    training: all settings but the loss, in the place of epochs and seed.
+    training: all settings but the loss, in the place of epochs and seed. normal: the sums of each layer are normalised over every batch,
+    which long trainings of few bits need; what is left of it at the end is a gain and an offset of each channel.
     """
 
     epochs: int = 5
@@ -42,6 +43,7 @@ class Tuning:
     distil: float = 0.5
     seed: int = 0
     training: Training | None = None
+    normal: bool = False
 
     def settings(self, rows: int = BATCH) -> Training:
         """Return the settings of the training loop; rows: that are learned from, of which a batch has no more."""
@@ -107,7 +109,7 @@ def tune(
     goal = None if y is None else goal_of(y, float_NO, captured.opened.title, captured.threshold)
     ends = [node.activation for node in captured.folded.nodes if node.output in captured.folded.outputs]
     lesson = lesson_of(goal, float_NO, tuning.distil, not any(isinstance(end, Function) for end in ends))
-    tunable = tunable_of(captured, options, tuning.keep, lesson.unit_O)
+    tunable = tunable_of(captured, options, tuning.keep, lesson.unit_O, tuning.normal)
     history, best = [], 0
     if tuning.trains:
         learned, held_out = (
@@ -132,12 +134,12 @@ def held_out_rows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def tunable_of(captured: Captured, options: Options, keep: float, unit_O: np.ndarray) -> Tunable:
+def tunable_of(captured: Captured, options: Options, keep: float, unit_O: np.ndarray, normal: bool = False) -> Tunable:
     """Return a captured model as a module, with the share `keep` of its channels, and gains and offsets set for its rounding.
 
     unit_O: what its outputs are divided by, one number or one each.
     """
-    start = _start_of(captured, options, keep)
+    start = replace(_start_of(captured, options, keep), normal=normal)
     tunable = Tunable(start, unit_O)
     tunable.adjust(captured.calibration, start.traces)
     return tunable
