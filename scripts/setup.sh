@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Levsha needs and is quick when nothing is missing: .venv with pinned requirements, the system packages that the
-# targets name, the simulator's runner.  With the argument `tests` also what the tests need beyond that.  Without a toolchain
+# targets name, the images of Fashion-MNIST, the simulator's runner.  With the argument `tests` also what the tests need beyond that.  Without a toolchain
 # Levsha still trains, shrinks and interprets; the table then says what was not measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,6 +45,7 @@ fi
 
 # shellcheck disable=SC2046 (a list of words)
 apt_install $(.venv/bin/python -m levsha.targets)
+apt_install dataset-fashion-mnist
 [ "$part" != tests ] || apt_install "${test_packages[@]}"
 # Compiles the simulator's runner once, into the user's cache folder, so that the first measurement need not.
 .venv/bin/python -c 'from levsha.targets.avr.simulate import runner; runner()' 2>/dev/null ||

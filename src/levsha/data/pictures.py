@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from levsha.data.reduce import LARGEST_SIZE, reduce_area
 from levsha.data.sample_set import Samples, name_classes
 from levsha.errors import LevshaError, check_range
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-LARGEST_SIZE = 4096  # pixels a side
 DEEP = ("I", "F")  # how pillow calls images of more than 8 bits a channel, or how that begins
+PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # what becomes grey or RGB as it is
+PNG_DEPTH = 24  # where a PNG says how many bits a channel has
 SHOWN = 5
 
 
@@ -41,8 +44,8 @@ class Folder:
 def read_pictures(path: Path, size: int | None = None) -> Samples:
     """Return a folder's images as uint8 (N, C, H, W), grey C = 1, else red, green, blue; their class is the folder they lie in.
 
-    Images that lie in the folder itself have no class. size: every image becomes size x size pixels, bilinear; without it all
-    must be of one size. LevshaError for a folder of something else, images of different sizes, and one that cannot be read.
+    Images that lie in the folder itself have no class. size: every image becomes size x size pixels, each the mean of its area; a smaller
+    image bilinear. Without it all must be of one size. LevshaError for a folder of something else, images of different sizes, and one that cannot be read.
     """
     if size is not None:
         check_range("size", size, 1, LARGEST_SIZE)
@@ -51,7 +54,7 @@ def read_pictures(path: Path, size: int | None = None) -> Samples:
     _check_layout(top, classes)
     notices: list[str] = []
     images = [image for folder in classes or [top] for image in folder.images]
-    x = _read_all(images, size, notices)
+    x = _read_all(path, images, size, notices)
     y, names = None, ()
     if classes:
         y, names = name_classes([image.parent.name for image in images], str(path), notices)
@@ -84,28 +87,37 @@ def _check_layout(top: Folder, classes: Sequence[Folder]) -> None:
             raise LevshaError(f"{folder.path}: holds no PNG or JPEG image; add some, or remove this class.")
 
 
-def _read_all(paths: Sequence[Path], size: int | None, notices: list[str]) -> np.ndarray:
-    """Return images as (N, C, H, W): grey where all are."""
+def _read_all(top: Path, paths: Sequence[Path], size: int | None, notices: list[str]) -> np.ndarray:
+    """Return images as (N, C, H, W); LevshaError where they are of several sizes, or some grey and some coloured."""
     arrays, resized, transparent = [], 0, 0
     for path in paths:
         array, was, alpha = _read_image(path, size)
         resized += was != array.shape[:2]
         transparent += alpha
-        if arrays and array.shape[:2] != arrays[0].shape[:2]:
-            (h, w), (first_h, first_w) = array.shape[:2], arrays[0].shape[:2]
-            raise LevshaError(
-                f"{path}: is {w} x {h} pixels, {paths[0]} is {first_w} x {first_h}; make them alike, or resize all: --size {min(h, w)}."
-            )
         arrays.append(array)
-    grey = sum(array.shape[2] == 1 for array in arrays)
-    if 0 < grey < len(arrays):
-        notices.append(f"Grey images among coloured ones were read as RGB: {grey}.")
-        arrays = [np.broadcast_to(array, (*array.shape[:2], 3)) for array in arrays]
+    kinds = [f"of {array.shape[1]} x {array.shape[0]}" for array in arrays]
+    smallest = min(min(array.shape[:2]) for array in arrays)
+    _require_one(top, paths, kinds, "sizes", f"make them alike, or resize all: --size {smallest}")
+    colours = ["grey" if array.shape[2] == 1 else "in colour" for array in arrays]
+    _require_one(top, paths, colours, "kinds", "save them all grey, or all in colour")
     if resized:
         notices.append(f"Resized to {size} x {size} pixels: {resized} of {len(arrays)} images.")
     if transparent:
         notices.append(f"Transparency was left out: {transparent} images.")
     return np.ascontiguousarray(np.stack(arrays).transpose(0, 3, 1, 2))
+
+
+def _require_one(top: Path, paths: Sequence[Path], kinds: Sequence[str], what: str, remedy: str) -> None:
+    """Raise LevshaError unless all images are of one kind: how many there are of each, the first of the rarest."""
+    counts = Counter(kinds)
+    if len(counts) == 1:
+        return
+    rarest = min(counts, key=lambda kind: counts[kind])
+    shown = ", ".join(f"{count} {kind}" for kind, count in counts.most_common(SHOWN))
+    more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+    raise LevshaError(
+        f"{top}: holds images of {len(counts)} {what}: {shown}{more}; {paths[kinds.index(rarest)]} is {rarest}; {remedy}."
+    )
 
 
 def _read_image(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int], bool]:
@@ -118,12 +130,25 @@ def _read_image(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, in
             mode, rows, columns = image.mode, image.height, image.width
             alpha = mode in ("LA", "RGBA", "PA") or "transparency" in image.info
             plain = image if mode.startswith(DEEP) else image.convert("L" if mode in ("1", "L", "LA") else "RGB")
-            if size is not None and plain.size != (size, size):
+            if size is not None and size > min(rows, columns):
                 plain = plain.resize((size, size), Image.Resampling.BILINEAR)
             pixels = np.array(plain)
+        deep = mode.startswith(DEEP) or _has_16_bits(path)
     except Exception as error:  # pillow's decoders raise anything for damaged bytes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
         raise LevshaError(f"{path}: is no sound PNG or JPEG image ({reason}); mend or remove it.") from None
-    if mode.startswith(DEEP):
-        raise LevshaError(f"{path}: has more than 8 bits a channel ({mode}); save it with 8.")
-    return pixels.reshape(*pixels.shape[:2], -1), (rows, columns), alpha
+    if deep:
+        raise LevshaError(f"{path}: has more than 8 bits a channel; save it with 8.")
+    if mode not in PLAIN:
+        raise LevshaError(f"{path}: has colours as {mode}, for printing; save it as RGB or grey.")
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if size is not None and size <= min(rows, columns):
+        pixels = reduce_area(pixels.transpose(2, 0, 1)[None], size, size)[0].transpose(1, 2, 0)
+    return pixels, (rows, columns), alpha
+
+
+def _has_16_bits(path: Path) -> bool:
+    """Whether a PNG has 16 bits a channel: of colours pillow keeps only the upper 8, and says nothing of it."""
+    with open(path, "rb") as file:
+        head = file.read(PNG_DEPTH + 1)
+    return head.startswith(b"\x89PNG") and head[PNG_DEPTH] == 16

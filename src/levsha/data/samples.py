@@ -9,6 +9,7 @@ from pathlib import Path
 from levsha.data.arrays import read_arrays
 from levsha.data.idx import idx_images, is_idx_name, read_idx_samples
 from levsha.data.pictures import SUFFIXES, read_pictures
+from levsha.data.reduce import reduced
 from levsha.data.sample_set import Samples
 from levsha.data.sheet_samples import read_sheet_samples
 from levsha.errors import LevshaError
@@ -32,7 +33,7 @@ def read_samples(
 
     .npz, .npy, .safetensors: arrays x and y, or as people call them. .csv, .tsv, .txt, also .gz: see read_sheet_samples. A folder: images
     in a folder for each class, images alone, or IDX files, of which the training part is taken. An IDX file of images: with the labels
-    beside it. target: the columns, or the array, of the answers. size: resizes images. drop: columns to leave out. as_classes: whether
+    beside it. target: the columns, or the array, of the answers. size: resizes images of a folder, reduces others of bytes. drop: columns to leave out. as_classes: whether
     numbers to learn are classes, where the file leaves that open. LevshaError says where, what was found, what is allowed, what to do.
     """
     if not path.exists():
@@ -46,7 +47,7 @@ def read_samples(
         {
             "--target-column": (target, is_sheet or is_array),
             "--drop": (drop, is_sheet),
-            "--size": (size, path.is_dir()),
+            "--size": (size, not is_sheet),
         },
     )
     if path.is_dir():
@@ -57,9 +58,9 @@ def read_samples(
         names = _names(target)
         if len(names) > 1:
             raise LevshaError(f"--target-column: are {len(names)} names; {path} has one array of answers, name that.")
-        return read_arrays(path, names[0] if names else None, as_classes)
+        return reduced(read_arrays(path, names[0] if names else None, as_classes), size, str(path))
     if is_idx_name(path.name):
-        return read_idx_samples(path, as_classes)
+        return reduced(read_idx_samples(path, as_classes), size, str(path))
     raise _foreign(path, suffix)
 
 
@@ -69,7 +70,7 @@ def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
 
 def _check_flags(path: Path, flags: dict[str, tuple[object, bool]]) -> None:
     """Raise LevshaError for a flag that says nothing about this kind of file."""
-    means = {"--target-column": "columns or arrays with names", "--drop": "columns", "--size": "a folder of images"}
+    means = {"--target-column": "columns or arrays with names", "--drop": "columns", "--size": "images"}
     for flag, (given, allowed) in flags.items():
         if given not in (None, (), []) and not allowed:
             raise LevshaError(f"{flag}: is {given!r}; it is for {means[flag]}, and {path} is none; leave {flag} out.")
@@ -82,13 +83,11 @@ def _read_folder(path: Path, size: int | None, as_classes: bool | None) -> Sampl
         raise LevshaError(f"{path}: cannot be read ({error.strerror}); give a folder you may read.") from None
     if not found:
         return read_pictures(path, size)
-    if size is not None:
-        raise LevshaError(f"--size: is {size}, but {path} holds IDX files, whose images are of one size; leave it out.")
     part = next((part for part in found if "train" in part.lower()), next(iter(found)) if len(found) == 1 else None)
     if part is None:
         names = ", ".join(file.name for file in found.values())
         raise LevshaError(f"{path}: holds several IDX files of images, {names}; give one of them.")
-    samples = read_idx_samples(found[part], as_classes)
+    samples = reduced(read_idx_samples(found[part], as_classes), size, str(found[part]))
     others = [file.name for name, file in found.items() if name != part]
     left = (f"Left out: {', '.join(others)}.",) if others else ()
     return replace(samples, notices=samples.notices + left)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from levsha.data.csv import read_table
+from levsha.data.digits import ABOUT, load_digits
 from levsha.data.table import FEWEST_ROWS, Table
 from levsha.errors import LevshaError, check_range
 
@@ -50,16 +51,12 @@ def _make_gravity(samples: int, noise: float, seed: int) -> Table:
     return Table("gravity", about, x_NI, depth_N[:, None].copy(), features, ("uGal",) * 12, ("depth",), "m")
 
 
-def _bundled(name: str) -> Any:
+def _make_diabetes(samples: int, noise: float, seed: int) -> Table:
     try:
         from sklearn import datasets
     except ImportError as error:
-        raise LevshaError(f"{name}: comes with scikit-learn ({error}); run: pip install scikit-learn") from None
-    return datasets
-
-
-def _make_diabetes(samples: int, noise: float, seed: int) -> Table:
-    found = _bundled("diabetes").load_diabetes(scaled=False)
+        raise LevshaError(f"diabetes: comes with scikit-learn ({error}); run: pip install scikit-learn") from None
+    found: Any = datasets.load_diabetes(scaled=False)
     about = (
         "442 people with diabetes, ten measurements each, and its progress a year later (Efron, Hastie, Johnstone "
         "and Tibshirani, Least Angle Regression, 2004); ships with scikit-learn, which states no licence of the data."
@@ -73,14 +70,10 @@ def _make_diabetes(samples: int, noise: float, seed: int) -> Table:
 
 
 def _make_digits(samples: int, noise: float, seed: int) -> Table:
-    found = _bundled("digits").load_digits()
-    about = (
-        "1797 handwritten digits of 8 x 8 pixels, 0 to 16 (Alpaydin, Kaynak, Optical Recognition of Handwritten "
-        "Digits, UCI Machine Learning Repository, CC BY 4.0: its test set, as it ships with scikit-learn)."
-    )
+    images, labels = load_digits()
     features = tuple(f"pixel ({row}, {column})" for row in range(8) for column in range(8))
-    x_NI, y_N = found.data.astype(np.float64), found.target.astype(np.int64)
-    return Table("digits", about, x_NI, y_N, features, ("",) * 64, tuple("0123456789"), "", (8, 8))
+    x_NI = images.reshape(len(images), -1).astype(np.float64)
+    return Table("digits", ABOUT, x_NI, labels, features, ("",) * 64, tuple("0123456789"), "", (8, 8))
 
 
 Make = Callable[[int, float, int], Table]
