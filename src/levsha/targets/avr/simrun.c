@@ -27,7 +27,8 @@
 #include <simavr/sim_io.h>
 #include "mark.h"
 
-enum { MOST_AREAS = 8, GPIOR0_ADDRESS = 0x3e, UART_BYTE_CYCLES = 1389 };   /* 16 MHz / 11 520 bytes a second: a sender that leaves no gaps */
+enum { MOST_AREAS = 8, GPIOR0_ADDRESS = 0x3e, UBRR0L_ADDRESS = 0xc4 };
+enum { UART_BYTE_CYCLES = 1389, FASTEST_BYTE_CYCLES = 80 };   /* 16 MHz / 11 520 bytes a second: a sender that leaves no gaps */
 typedef struct { unsigned stage, address, length; } area_t;
 
 static area_t inputs[MOST_AREAS], outputs[MOST_AREAS];
@@ -90,10 +91,16 @@ static void ready(avr_t *avr)
     else if (!next_piece(avr)) finished = 1;
 }
 
+/* Vectors wait for their wake line and its answer, of which nothing is measured: the line takes 2 Mbaud there. */
+static void hurry(avr_t *avr)
+{
+    avr->io[AVR_DATA_TO_IO(UBRR0L_ADDRESS)].w.c(avr, UBRR0L_ADDRESS, 0, avr->io[AVR_DATA_TO_IO(UBRR0L_ADDRESS)].w.param);
+}
+
 static void type_byte(avr_t *avr, avr_irq_t *uart)
 {
     avr_raise_irq(uart, (uint8_t)piece[piece_sent++]);
-    next_byte_at = avr->cycle + UART_BYTE_CYCLES;
+    next_byte_at = avr->cycle + (vectors ? FASTEST_BYTE_CYCLES : UART_BYTE_CYCLES);
     if (piece_sent == piece_length && message_left && !next_piece(avr)) finished = 1;
 }
 
@@ -102,7 +109,7 @@ static void mark(avr_t *avr, avr_io_addr_t address, uint8_t value, void *unused)
     (void)unused;
     avr->data[address] = value;
     const unsigned stage = value & 15;
-    if (value == MARK_READY) ready(avr);
+    if (value == MARK_READY) { if (vectors) hurry(avr); ready(avr); }
     else if (value == MARK_DONE) finished = 1;
     else if (stage >= MOST_AREAS) fail("a stage number is too large");
     else if ((value & 0xf0) == MARK_STARTS) { if (vectors) inject(avr, stage); stage_started[stage] = avr->cycle; }
