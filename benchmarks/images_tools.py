@@ -78,14 +78,15 @@ def in_torch(model: Any) -> Answers:
     return call
 
 
-def microseconds(call: Answers, x: np.ndarray, calls: int = 640) -> float:
-    """Return microseconds an image, of as many calls as make about so many images, ten at least."""
-    count = max(10, calls // len(x) // (1 if len(x) > 1 else 16))
+def microseconds(call: Answers, x: np.ndarray) -> float:
+    """Return microseconds an image: the median of some calls, since a call that the machine interrupts says nothing."""
+    times = []
     call(x)
-    start = time.perf_counter()
-    for _ in range(count):
+    for _ in range(40 if len(x) == 1 else 10):
+        start = time.perf_counter()
         call(x)
-    return (time.perf_counter() - start) / count / len(x) * 1e6
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)) / len(x) * 1e6
 
 
 def _session(path: Path) -> Answers:

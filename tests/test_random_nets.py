@@ -10,6 +10,7 @@ from levsha import convert
 from levsha.capture import run_calls
 from levsha.capture.fold import INPUT, fold
 from levsha.capture.torch_model import capture
+from levsha.interpret import interpret
 from levsha.lower import run_float
 from levsha.targets import TARGETS
 from tests.random_nets import RandomNet
@@ -17,7 +18,7 @@ from tests.test_exact import inputs_of
 
 
 @torch.inference_mode()
-def check(number: int, folder: Path, on_host: bool, least: float) -> None:
+def check(number: int, folder: Path, on_host: bool, least: float, compiled: bool = False) -> None:
     """Assert that a net is right at every level; least: R2 of its integers, on rows that nothing was chosen by."""
     model = RandomNet(number)
     x = torch.randn(240, *model.shape, generator=torch.Generator().manual_seed(number))
@@ -35,9 +36,13 @@ def check(number: int, folder: Path, on_host: bool, least: float) -> None:
     assert net.about["integer"]["r2"] > least, (number, net.about["integer"], model.names)
     if on_host:
         inputs = inputs_of(net.graph, 8)
-        found = TARGETS["host"].run(net.graph, inputs, folder)
-        for name, integers in net.run(inputs).items():
-            np.testing.assert_array_equal(found.outputs[name], integers)
+        known, found = interpret(net.graph, inputs), TARGETS["host"].run(net.graph, inputs, folder)
+        for name in net.graph.outputs:
+            np.testing.assert_array_equal(found.outputs[name], known[name])
+    if compiled:
+        before = net(x[:5].numpy())
+        net.compile()
+        np.testing.assert_array_equal(net(x[:5].numpy()), before)
 
 
 @pytest.mark.parametrize("number", range(12))
@@ -51,7 +56,7 @@ def test_a_random_net_is_right_at_every_level(number: int, tmp_path: Path, need)
 def test_many_random_nets_are_right_at_every_level(start: int, tmp_path: Path, need) -> None:
     need(TARGETS["host"])
     for number in range(start, start + 50):
-        check(number, tmp_path, number % 5 == 0, 0.9)  # the outputs of some hardly move
+        check(number, tmp_path, number % 5 == 0, 0.9, compiled=True)  # the outputs of some hardly move
 
 
 def test_what_padding_stands_for_has_an_integer(tmp_path: Path, need) -> None:

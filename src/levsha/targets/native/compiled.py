@@ -86,16 +86,18 @@ def _settle(graph: Graph, known: Known, instructions: str | None) -> None:
             return
         if not machine():
             _say(
-                "no gcc was found, or it does not know this processor: nets run in the interpreter, which is exact and slow"
+                "no compiler",
+                "no gcc was found, or it does not know this processor: nets run in the interpreter, which is exact and slow",
             )
             return
         try:
             known.library = Library.of(graph, wanted or here[0])
         except LevshaError as error:
-            _say(f"nets run in the interpreter, which is exact and slow: {error}")
+            _say("not compiled", f"nets run in the interpreter, which is exact and slow: {error}")
 
 
-def _say(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
+def _say(kind: str, text: str) -> None:
+    """Warn of a kind of thing, once."""
+    if kind not in _said:
+        _said.add(kind)
         warn(text)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from textwrap import indent
 
 import numpy as np
@@ -93,10 +93,52 @@ class Sums(ABC):
         ]
         return np.concatenate(laid)
 
-    def place(self, block: Block) -> int:
-        """Return where the numbers of a block begin in what `spread` made."""
+    def place(self, block: Block) -> str:
+        """Return the C of where the numbers of a block begin in what `spread` made."""
         before = [other for blocks in self.sets for other in blocks]
-        return sum(other.lanes for other in before[: before.index(block)])
+        index = next(k for k, blocks in enumerate(self.sets) if block in blocks)
+        return f"{sum(other.lanes for other in before[: before.index(block)])} + set * {_lanes(self.sets[index])}"
+
+    def output(self, block: Block) -> str:
+        """Return the C of the number of a block's first output."""
+        index = next(k for k, blocks in enumerate(self.sets) if block in blocks)
+        return f"{block.start} + set * {self._steps(index)[0]}"
+
+    def each(self, text: Callable[[int], str]) -> str:
+        """Return the C of all sets, given that of one by its number: sets that differ only in where they lie are one loop over `set`."""
+        parts, first = [], 0
+        while first < len(self.sets):
+            last = first
+            while last + 1 < len(self.sets) and self._alike(first, last + 1):
+                last += 1
+            head = (
+                f"for (int32_t set = 0; set < {last + 1 - first}; ++set) {{"
+                if last > first
+                else "{\n    enum { set = 0 };"
+            )
+            parts.append(f"{head}\n{indent(text(first), '    ')}\n}}")
+            first = last + 1
+        return "\n".join(parts)
+
+    def _steps(self, index: int) -> tuple[int, int]:
+        """Outputs and elements from a set to the next."""
+        if index + 1 == len(self.sets):
+            return 0, 0
+        here, there = self.sets[index][0], self.sets[index + 1][0]
+        return there.start - here.start, there.at - here.at
+
+    def _alike(self, first: int, other: int) -> bool:
+        """Whether a set is that many steps away from the first of a loop, and else the same."""
+        outputs, elements = self._steps(first)
+        moved = [
+            replace(block, start=block.start + (other - first) * outputs, at=block.at + (other - first) * elements)
+            for block in self.sets[first]
+        ]
+        return list(self.sets[other]) == moved
+
+
+def _lanes(blocks: Sequence[Block]) -> int:
+    return sum(block.lanes for block in blocks)
 
 
 @dataclass(frozen=True)
@@ -151,20 +193,16 @@ class Dots(Sums):
 
     def sums(self, index: int, windows: Sequence[str]) -> str:
         blocks, loops = self.sets[index], self.reads.loops
-        each = self.unit * sum(block.lanes for block in blocks)
-        first = (
-            sum(self.unit * block.lanes for other in self.sets[:index] for block in other)
-            * self.reads.runs
-            * self.steps
-        )
+        each, run = self.unit * _lanes(blocks), self.reads.runs * self.steps
+        first = f"{sum(self.unit * _lanes(other) for other in self.sets[:index]) * run} + set * {each * run}"
         total = self.reads.runs * self.steps * len(windows) * len(blocks)
         unroll = total <= MOST_UNROLLED
         body = self._step(blocks, windows)
         text = loop(
             "j", self.steps // self.split, f"{body}\nw += {each * self.split};\nat += {self.unit * self.split};", unroll
         )
-        run = "".join(f" + r{k} * {stride}" for k, (_, stride) in enumerate(loops))
-        text = f"int32_t at = {blocks[0].at}{run};\n{text}"
+        start = "".join(f" + r{k} * {stride}" for k, (_, stride) in enumerate(loops))
+        text = f"int32_t at = {blocks[0].at} + set * {self._steps(index)[1]}{start};\n{text}"
         for k, (count, _) in reversed(list(enumerate(loops))):
             text = loop(f"r{k}", count, text, unroll)
         lines = [
@@ -198,7 +236,7 @@ class Dots(Sums):
         read = "$pairs" if self.wide else "$bytes_s" if self.signed else "$bytes_u"
         lines = []
         for t in range(self.split):
-            at = t * self.unit * sum(block.lanes for block in blocks)
+            at = t * self.unit * _lanes(blocks)
             for k, block in enumerate(blocks):
                 lines.append(f"const $w{kind}{block.lanes} w{k}_{t} = $weights_{kind}_{block.lanes}(w + {at});")
                 at += self.unit * block.lanes

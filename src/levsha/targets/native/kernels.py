@@ -14,7 +14,6 @@ from levsha.targets.native.vectors import Vectors
 from levsha.targets.native.windows import Windows, takes_group
 
 MOST_STACK = 1 << 20  # bytes of a copy with padding
-MOST_SETS = 64  # parts of a function's text
 CYCLES = 0.5  # a multiply-accumulate of the portable C
 
 
@@ -39,7 +38,7 @@ class VectorConv(Kernel):
         ):
             return False
         windows = self._windows((op,), {op.name: out, op.inputs[0]: x[0]})
-        return copied_bytes(op, x[0], windows.wide) <= MOST_STACK and len(windows.sums.sets) <= MOST_SETS
+        return copied_bytes(op, x[0], windows.wide) <= MOST_STACK
 
     def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
         assert isinstance(op, Conv)

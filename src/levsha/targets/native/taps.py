@@ -28,7 +28,9 @@ class Taps(Sums):
         (block,), loops = self.sets[index], self.reads.loops
         lanes, each = block.lanes, sum(other.lanes for blocks in self.sets for other in blocks)
         lines = [f"const $v{lanes} weight = $load_{lanes}(w);", f"w += {each};"]
-        at = f"{block.at}" + "".join(f" + r{k} * {stride}" for k, (_, stride) in enumerate(loops))
+        at = f"{block.at} + set * {self._steps(index)[1]}" + "".join(
+            f" + r{k} * {stride}" for k, (_, stride) in enumerate(loops)
+        )
         lines += [
             f"s{n}_0 += $widen_{self.element}_{lanes}({place} + {at}) * weight;" for n, place in enumerate(windows)
         ]

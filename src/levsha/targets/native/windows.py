@@ -122,8 +122,8 @@ static __attribute__((noinline)) void {function}(const {self.x.c_place} *restric
         assert pool
         (rows, columns), (down, right) = pool.out_size, pool.strides
         first = f"{image} + py * {down * op.strides[0] * self.row} + px * {right * op.strides[1] * op.shape[2]}"
-        sets = [f"{{\n{indent(self._largest(index), '    ')}\n}}" for index in range(len(self.sums.sets))]
-        body = "\n".join([f"const {self._element} *const v = {first};", *sets, f"y += {len(op.weight_OI)};"])
+        sets = self.sums.each(self._largest)
+        body = "\n".join([f"const {self._element} *const v = {first};", sets, f"y += {len(op.weight_OI)};"])
         loop = f"for (int32_t px = 0; px < {columns}; ++px) {{\n{indent(body, '    ')}\n}}"
         return f"for (int32_t py = 0; py < {rows}; ++py)\n{indent(loop, '    ')}"
 
@@ -148,7 +148,7 @@ static __attribute__((noinline)) void {function}(const {self.x.c_place} *restric
             lines.append("{\n" + indent("\n".join(inner), "    ") + "\n}")
         for k, block in enumerate(blocks):
             lines += finish.scaled(f"most{k}", block) if later else []
-            lines += finish.stored(f"most{k}", block, f"y + {block.start}")
+            lines += finish.stored(f"most{k}", block, f"y + {self.sums.output(block)}")
         return "\n".join(lines)
 
     def _rows(self, image: str) -> str:
@@ -165,15 +165,18 @@ static __attribute__((noinline)) void {function}(const {self.x.c_place} *restric
 
     def _several(self, count: int, across: int) -> str:
         """The outputs of so many windows from v on."""
-        outputs, places, parts = len(self.op.weight_OI), [f"v + {k * across}" for k in range(count)], []
-        for index, blocks in enumerate(self.sums.sets):
+        places = [f"v + {k * across}" for k in range(count)]
+
+        def text(index: int) -> str:
             lines = [self.sums.sums(index, places)]
             for window in range(count):
-                for k, block in enumerate(blocks):
+                for k, block in enumerate(self.sums.sets[index]):
                     lines += self.finish.scaled(f"s{window}_{k}", block)
-                    lines += self.finish.stored(f"s{window}_{k}", block, f"y + {window * outputs + block.start}")
-            parts.append(f"{{\n{indent(chr(10).join(lines), '    ')}\n}}")
-        return "\n".join(parts)
+                    place = f"y + {window * len(self.op.weight_OI)} + {self.sums.output(block)}"
+                    lines += self.finish.stored(f"s{window}_{k}", block, place)
+            return "\n".join(lines)
+
+        return self.sums.each(text)
 
 
 def takes_group(group: Sequence[object]) -> bool:
