@@ -29,12 +29,13 @@ PLAIN = {
 DEEP_PNG, DEPTH_AT = b"\x10", 24  # 16 bits a channel, and where a PNG file says so: pillow reads 8 of them in silence
 Invert = Literal["auto", "yes", "no"]
 DARK, BRIGHT = 0.25, 0.75  # of the brightest pixel: the edge of a picture that is one or the other
+FEW_SHADES = 16  # where no pixel that the net learned from is larger, white is the largest of them: scikit-learn's digits are 0 to 16
 GREY = np.array([299, 587, 114])  # thousandths of red, green and blue (ITU-R BT.601, as pillow has it)
 
 
 @dataclass(frozen=True)
 class Eye:
-    """How a net wants its pictures: as those that it learned from.  brightest: of their pixels; edge: how bright their edges are, 0 to 1."""
+    """How a net wants its pictures: as those that it learned from.  brightest: what white is; edge: how bright their edges are, 0 to 1."""
 
     picture: Picture
     brightest: int
@@ -50,8 +51,8 @@ class Eye:
         name = next(iter(net.graph.inputs))
         layout = net.meaning.layouts.get(name)
         pixels = picture.lift(net.integers(name, layout.lay(x) if layout else x))
-        brightest = max(1, int(pixels.max()))
-        return cls(picture, brightest, float(np.median(edges(pixels))) / brightest)
+        most = max(1, int(pixels.max()))
+        return cls(picture, most if most <= FEW_SHADES else picture.top, float(np.median(edges(pixels))) / most)
 
     def see(self, path: Path, invert: Invert) -> tuple[np.ndarray, str]:
         """Return a picture's pixels (H, W, C) as the net wants them, and what was done to it, in words."""
@@ -77,7 +78,7 @@ class Eye:
             done += [f"inverted{why if invert == 'auto' else ''}"]
         if self.brightest != LARGEST_PIXEL:
             pixels = (pixels.astype(int) * self.brightest + LARGEST_PIXEL // 2) // LARGEST_PIXEL
-            done += [f"0..{LARGEST_PIXEL} to 0..{self.brightest}, the brightest that the net learned from"]
+            done += [f"0..{LARGEST_PIXEL} to 0..{self.brightest}, as what the net learned from"]
         return pixels.astype(np.int64), "; ".join(done)
 
 
