@@ -13,6 +13,7 @@ from levsha.errors import LevshaError
 from levsha.evidence.check import compare
 from levsha.evidence.regression import r_squared
 from levsha.net import Net
+from levsha.recipes.explain import Explain
 from levsha.recipes.regression import explain
 from levsha.recipes.regression.integer import lower_net
 from levsha.recipes.regression.learn import integer_answer, score, train_net
@@ -86,7 +87,7 @@ def test_a_class_asked_for_is_explained(
     train_net(settings, Prepared(table, 0), "baseline")
     monkeypatch.setattr(explain, "settings_of", lambda _: settings)
     monkeypatch.setattr(explain, "kept_table", lambda _: table)
-    assert explain.explain_run(explain.Explain(tmp_path, output=output)) == 0
+    assert explain.explain_run(Explain(tmp_path, output=output)) == 0
     assert ("the chosen class's logit" if output is None else "the logit of class 3") in capsys.readouterr().out
 
 

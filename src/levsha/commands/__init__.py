@@ -25,7 +25,9 @@ COMMANDS: dict[str, Command] = {
     "see": Command("see RUN FILE ...", "show pictures to a net; --target CHIP: to its firmware, simulated", "see"),
     "predict": Command("predict RUN", "answer a whole table of readings, by interpreter or chip", "predict"),
     "check": Command("check RUN", "compare the chip with the interpreter, vector by vector", "check"),
-    "explain": Command("explain RUN", "draw what the outputs of a regression depend on", "explain"),
+    "explain": Command(
+        "explain RUN", "draw what the outputs of a regression, or of a net for images, depend on", "explain"
+    ),
     "export": Command(
         "export RUN", "write a net for use elsewhere: C, an Arduino library, JSON, numpy, torch", "export"
     ),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from levsha.commands.parse import parse
-from levsha.recipes.regression.explain import Explain, explain_run
+from levsha.recipes import find_recipe
+from levsha.recipes.explain import Explain
+from levsha.run import Run
 
 
 def main(command: str, words: list[str]) -> int:
-    """Draw the picture and print the inputs that matter most."""
-    return explain_run(parse(Explain, words, "levsha explain"))
+    """Draw the picture and print what matters most."""
+    asked = parse(Explain, words, "levsha explain")
+    return find_recipe(Run(asked.run).results()["recipe"]).explain(asked)

@@ -56,6 +56,11 @@ def draw_maps(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], titles: 
     save_figure(figure, path)
 
 
+def show_of(image: np.ndarray) -> np.ndarray:
+    """Return an image (channels, rows, columns) as it is shown: (rows, columns), or (rows, columns, 3) of colours."""
+    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+
+
 def show_image(axes: Any, image: np.ndarray) -> None:
     """Show an image (rows, columns), dark where it is large, or (rows, columns, 3) in colour."""
     axes.imshow(image, **({"cmap": "Greys"} if image.ndim == 2 else {}), interpolation="nearest")

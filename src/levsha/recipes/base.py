@@ -16,6 +16,7 @@ from levsha.evidence.ship import Trial
 from levsha.evidence.table import Column
 from levsha.jobs import Job
 from levsha.net import Net
+from levsha.recipes.explain import Explain
 from levsha.recipes.variant import Variant
 from levsha.run import Run
 from levsha.targets import DEFAULT_TARGET, find_target
@@ -199,6 +200,10 @@ class Recipe(ABC, Generic[SettingsT, DataT]):
     def next_steps(self, settings: SettingsT, results: Mapping[str, Any]) -> list[str]:
         """Return commands worth trying now."""
         return []
+
+    def explain(self, asked: Explain) -> int:
+        """Draw what the outputs of a run's net depend on; return the exit status. LevshaError where the recipe cannot."""
+        raise LevshaError(f"{asked.run}: is a run of {self.name}; levsha explain is for regression and images.")
 
     def instead(self, settings: SettingsT) -> Any:
         """Return another story to tell than training and shipping, a function of (settings, data, console); None: there is none."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from levsha.data.samples import Samples
 from levsha.evidence.interval import wilson
-from levsha.evidence.plots_images import draw_bits, draw_confusion, draw_page
+from levsha.evidence.plots_images import draw_bits, draw_confusion, draw_page, show_of
 from levsha.evidence.table import Column
 from levsha.formats import FORMATS
 from levsha.formats.by_layer import formats_of
@@ -19,6 +19,7 @@ from levsha.recipes.base import Figure
 from levsha.recipes.bench import Bench
 from levsha.recipes.captured import CapturedRecipe
 from levsha.recipes.conversion import FLOAT
+from levsha.recipes.explain import Explain
 from levsha.recipes.images.data import read_images
 from levsha.recipes.images.settings import Images, preset
 from levsha.recipes.images.words import columns, notes, sentences
@@ -86,7 +87,7 @@ class ImagesRecipe(CapturedRecipe[Images]):
         net = {"kind": settings.kind, "layers": shape.describe(), "classes": list(classes), "image": list(shape.image)}
         settings_of = {
             "channels": list(settings.channels),
-            "hidden": list(settings.hidden),
+            "hidden": list(shape.widths[:-1]),
             "pool": list(settings.pool),
         }
         return super().more(settings, data, trained) | {"net": net | settings_of}
@@ -119,23 +120,23 @@ class ImagesRecipe(CapturedRecipe[Images]):
 
         def titled(rows: np.ndarray) -> list[tuple[np.ndarray, str]]:
             return (
-                [(shown(test.x[n]), _title(classes, test.y[n], decided_N[n])) for n in rows]
+                [(show_of(test.x[n]), _title(classes, test.y[n], decided_N[n])) for n in rows]
                 if test.y is not None
                 else []
             )
 
         draw_page(titled(wrong), titled(right), settings.out / "decisions")
 
+    def explain(self, asked: Explain) -> int:
+        from levsha.recipes.images.explain import explain_run  # imports torch
+
+        return explain_run(asked)
+
     def next_steps(self, settings: Images, results: Mapping[str, Any]) -> list[str]:
         out = settings.out
         return [
             f"Next: levsha explain {out}; levsha export {out} --to c; levsha check {out} --target host; --batches 1000 goes on."
         ]
-
-
-def shown(image: np.ndarray) -> np.ndarray:
-    """Return an image (channels, rows, columns) as it is drawn: (rows, columns), or (rows, columns, 3) of colours."""
-    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
 
 
 def _title(classes: list[str], label: Any, decided: Any) -> str:

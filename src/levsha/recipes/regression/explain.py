@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from tyro.conf import Positional
 
 from levsha.data.table import Table
 from levsha.data.table_file import kept_table
-from levsha.errors import check_range
+from levsha.errors import LevshaError, check_range
 from levsha.evidence.plots_images import draw_maps
 from levsha.evidence.plots_regression import draw_bars, short_names
+from levsha.recipes.explain import Explain
 from levsha.recipes.regression.settings import settings_of
 from levsha.run import Run
 
 SHOWN = 8  # images beside their maps
-
-
-@dataclass(frozen=True)
-class Explain:
-    """Draw what a net's output depends on: bars for a table's inputs, a map for the pixels of an image."""
-
-    run: Positional[Path]
-    """The folder of a run of the recipe regression."""
-    variant: Literal["baseline", "sensor"] = "baseline"
-    """The large float net, or the small one that the chip's integers come from."""
-    output: int | None = None
-    """Which output to explain, from 0; without it the first, of images the class that the net chooses."""
-    file: Path | None = None
-    """Where to draw, without a suffix; without it, RUN/saliency."""
+VARIANTS = ("baseline", "sensor")
 
 
 def explain_run(asked: Explain) -> int:
     """Draw the picture and print the inputs that matter most."""
     run = Run(asked.run)
     settings, table = settings_of(run), kept_table(run.folder)
+    variant = asked.variant or VARIANTS[0]
+    if variant not in VARIANTS:
+        raise LevshaError(f"--variant: is {variant}; a gradient is of a float net: {' or '.join(VARIANTS)}.")
+    if asked.image:
+        raise LevshaError("--image: is for runs of the recipe images; leave it out.")
     output = asked.output if asked.output is not None or table.image else 0
     check_range("output", output or 0, 0, len(table.outputs) - 1)
     from levsha.recipes.regression.saliency import gradients  # imports torch
 
-    path = (asked.file or asked.run / "saliency").with_suffix("")
-    index, by_input_NI, chosen_N = gradients(settings, table, asked.variant, output)
+    path = asked.stem
+    index, by_input_NI, chosen_N = gradients(settings, table, variant, output)
     if output is None or table.image:
         _draw_images(table, index, by_input_NI, chosen_N, output, path)
     else:
-        _draw_inputs(table, by_input_NI, asked.variant, output, path)
+        _draw_inputs(table, by_input_NI, variant, output, path)
     print(f"Drawn: {path}.png and .svg")
     return 0
 

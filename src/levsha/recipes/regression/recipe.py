@@ -18,6 +18,7 @@ from levsha.evidence.table import NAME, Column, chip_columns, number
 from levsha.jobs import Job, News, say
 from levsha.net import Net
 from levsha.recipes.base import Figure, Recipe
+from levsha.recipes.explain import Explain
 from levsha.recipes.pipeline import folder_of
 from levsha.recipes.regression.compare import compare_optimizers
 from levsha.recipes.regression.settings import INTEGER, SENSOR, Regression, loss_unit, nets_key, preset
@@ -158,6 +159,11 @@ class RegressionRecipe(Recipe[Regression, Table]):
         }
         columns = {name: answer[:, 0] for name, answer in answer_of.items()}
         draw_scatter(reference[:, 0], columns, captions, f"{data.outputs[0]}{',' if unit else ''}{unit}", settings.out)
+
+    def explain(self, asked: Explain) -> int:
+        from levsha.recipes.regression.explain import explain_run
+
+        return explain_run(asked)
 
     def next_steps(self, settings: Regression, results: Mapping[str, Any]) -> list[str]:
         out = settings.out
