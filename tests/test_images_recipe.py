@@ -4,7 +4,11 @@ import errno
 import json
 import os
 import shutil
+import signal
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +20,11 @@ from PIL import Image
 from levsha.cli import main
 from levsha.errors import LevshaError
 from levsha.recipes.images.data import calibration_rows, read_images
+from levsha.recipes.images.explain import gradients
 from levsha.recipes.images.learn import train_split
 from levsha.recipes.images.recipe import RECIPE
 from levsha.recipes.images.settings import preset
-from levsha.recipes.images.weigh import sizes
+from levsha.recipes.images.weigh import read_float_net, sizes
 from levsha.run import Run
 from levsha.targets import TARGETS
 
@@ -60,6 +65,36 @@ def test_a_teacher_and_warped_images_train_the_net_and_its_rounding(tmp_path: Pa
     assert found["float"]["accuracy"] > 80 and found["float-binary"]["accuracy"] > found["float"]["accuracy"] - 10
     assert any(text.startswith("teacher of") for text in said) and any("fine-tuning  epoch 2" in text for text in said)
     assert not list(tmp_path.rglob("pool")), "it is large, and nothing needs it any more"
+
+
+def test_explain_draws_where_the_net_looks(finished: Path, tmp_path: Path, capsys) -> None:
+    assert main(["explain", str(finished), "--file", str(tmp_path / "why.png")]) == 0
+    said = capsys.readouterr().out
+    assert said.count(" as ") == 10 and (tmp_path / "why.png").stat().st_size > 5000
+    Image.fromarray(np.full((30, 20), 200, np.uint8)).save(tmp_path / "mine.png")
+    words = ["explain", str(finished), "--image", str(tmp_path / "mine.png"), "--output", "3"]
+    assert main(words) == 0 and (finished / "saliency.png").exists()
+    said = capsys.readouterr().out
+    assert "30, grey -> 8 x 8, grey" in said and "the logit of class 3 by each pixel: mine as" in said
+    for flags, why in (
+        (["--output", "10"], "--output: is 10; allowed are 0 to 9"),
+        (["--variant", "float-int8"], "--variant: is float-int8"),
+        (["--image", "none.png"], "none.png: does not exist"),
+    ):
+        assert main(["explain", str(finished), *flags]) == 2
+        assert why in capsys.readouterr().err
+
+
+def test_the_gradient_is_the_change_of_the_logit(finished: Path) -> None:
+    run, rng = Run(finished), np.random.default_rng(0)
+    x = rng.integers(0, 17, (3, 1, 8, 8)).astype(np.float32)
+    gradient, _ = gradients(run, x, 4)
+    import torch
+
+    net = read_float_net(run).double()
+    step = rng.normal(size=x.shape) * 1e-4
+    above, below = (net(torch.from_numpy(x + sign * step))[:, 4].detach().numpy() for sign in (1, -1))
+    np.testing.assert_allclose((gradient * step).sum((1, 2, 3)), (above - below) / 2, rtol=0.02, atol=1e-6)
 
 
 def test_repeating_the_command_makes_nothing_again(finished: Path) -> None:
@@ -227,3 +262,40 @@ def test_a_full_disk_while_sizes_are_compared(finished: Path, tmp_path: Path, mo
     ):
         sizes(Run(tmp_path / "run"), settings, read_images(settings))
     assert {p.name for p in (tmp_path / "run" / "exports").iterdir()} == {"float-int8"}, "nothing is left half written"
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_no_results(tmp_path: Path) -> None:
+    words = [
+        "run",
+        "images",
+        "--out",
+        str(tmp_path / "run"),
+        *SPEED,
+        "--batches",
+        "2000000",
+        "--train.checkpoint-seconds",
+        "0",
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "levsha.cli", *words], stderr=subprocess.PIPE, text=True)
+    room = tmp_path / "run" / "training" / "split-0" / "float" / "checkpoints"
+    while not list(room.glob("step-*")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and said.count("\n") == 1 and "levsha" in said, said
+    assert list(room.glob("step-*")) and not (tmp_path / "run" / "results.json").exists()
+
+
+def test_every_kind_of_net_becomes_the_same_integers_everywhere(tmp_path: Path) -> None:
+    """Depthwise and pointwise layers, hidden layers, channels of colour, a layer with a format of its own."""
+    folder(tmp_path / "data", {"a": 20, "b": 20}, (9, 10), "RGB")
+    flags = {
+        "separable": ["--channels", "3", "4", "--hidden", "5", "--layer", "depth2=int8", "--weights", "int4"],
+        "mlp": ["--weights", "int8"],
+    }
+    for kind, more in flags.items():
+        words = ["--data", str(tmp_path / "data"), "--kind", kind, "--batches", "20", *SPEED, *more, "--accept-loss"]
+        assert main(["run", "images", "--out", str(tmp_path / kind), *words]) == 0
+        found = json.loads((tmp_path / kind / "results.json").read_text())
+        assert found["variants"][1]["mismatches"] == found["variants"][1]["onnx_mismatches"] == 0
+        assert found["net"]["image"] == [3, 10, 9]
