@@ -11,8 +11,8 @@ from PIL import Image
 
 import levsha.data.images
 import levsha.data.mnist
+from levsha.data.area import average_areas
 from levsha.data.images import load_images
-from levsha.data.reduce import reduce_area
 from levsha.errors import LevshaError
 from tests.test_samples import PIXELS, class_folder, write_idx
 
@@ -189,8 +189,8 @@ def test_reduced_images_are_means_of_areas() -> None:
     x = np.random.default_rng(0).integers(0, 256, (3, 2, 28, 21), dtype=np.uint8)
     fine = np.repeat(np.repeat(x.astype(float), 16, 2), 16, 3)  # a 16th of a pixel each
     want = fine.reshape(3, 2, 16, 28, 16, 21).mean((3, 5))
-    assert np.array_equal(reduce_area(x, 16, 16), np.floor(want + 0.5).astype(np.uint8))
-    assert np.array_equal(reduce_area(x, 28, 21), x)
+    assert np.array_equal(average_areas(x, 16, 16), np.floor(want + 0.5).astype(np.uint8))
+    assert np.array_equal(average_areas(x, 28, 21), x)
     train, test = load_images("digits", size=4)
     whole = load_images("digits")[1].x.astype(int)
     assert (

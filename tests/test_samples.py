@@ -18,8 +18,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
+from levsha.data.area import average_areas
 from levsha.data.idx import TYPES, parse_idx
-from levsha.data.reduce import reduce_area
 from levsha.data.samples import Samples, read_samples
 from levsha.errors import LevshaError
 
@@ -361,7 +361,7 @@ def test_sizes_of_images(tmp_path: Path) -> None:
         == f"{pets}: holds images of 2 sizes: 4 of 7 x 5, 1 of 7 x 9; {pets / 'eel/b.png'} is of 7 x 9; make them alike, or resize all: --size 5."
     )
     small = read_samples(pets, size=5).x[:, 0]
-    assert np.array_equal(small[:4], reduce_area(PIXELS[[1, 2, 0, 3]][:, None], 5, 5)[:, 0]) and (small[4] == 5).all()
+    assert np.array_equal(small[:4], average_areas(PIXELS[[1, 2, 0, 3]], 5, 5)) and (small[4] == 5).all()
     found = read_samples(pets, size=7)
     assert found.x.shape == (5, 1, 7, 7) and "Resized to 7 x 7 pixels: 5 of 5 images." in found.notices
     assert "--size: is 0; allowed are 1 to 4096" in refusal(pets, size=0)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from levsha.data.reduce import LARGEST_SIZE, reduce_area
+from levsha.data.area import average_areas
+from levsha.data.reduce import LARGEST_SIZE
 from levsha.data.sample_set import Samples, name_classes
 from levsha.errors import LevshaError, check_range
 
@@ -143,7 +144,7 @@ def _read_image(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, in
         raise LevshaError(f"{path}: has colours as {mode}, for printing; save it as RGB or grey.")
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if size is not None and size <= min(rows, columns):
-        pixels = reduce_area(pixels.transpose(2, 0, 1)[None], size, size)[0].transpose(1, 2, 0)
+        pixels = average_areas(pixels.transpose(2, 0, 1), size, size).transpose(1, 2, 0)
     return pixels, (rows, columns), alpha
 
 
