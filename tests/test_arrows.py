@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "levsha"
 RANK = {  # a module may import those of a smaller or equal rank
-    "errors": 0, "arith": 0, "arrays": 1, "files": 1, "builder": 2, "ways": 2, "ir": 2, "meaning": 2, "formats": 2, "ops": 3, "interpret": 4, "store": 4, "emit": 4, "data": 4,
+    "errors": 0, "arith": 0, "arrays": 1, "files": 1, "builder": 2, "ways": 2, "ir": 2, "meaning": 2, "formats": 2, "ops": 3, "interpret": 4, "store": 4, "packing": 3, "emit": 4, "data": 4,
     "applications": 5, "targets": 6, "net": 7, "run": 7, "train": 5, "lower": 6, "capture": 6, "evidence": 8, "conversion": 8, "jobs": 8, "readings": 8, "photos": 8, "export": 8, "recipes": 9,
     "commands": 10, "cli": 11,
 }  # fmt: skip

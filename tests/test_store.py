@@ -1,7 +1,6 @@
 """A net as a file: what is written is what is read; a damaged or altered file is named; the exports can be read by others."""
 
 import json
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from levsha.interpret import interpret
 from levsha.ir import Graph
 from levsha.meaning import Meaning, Quantity
 from levsha.net import Net
+from levsha.packing import pack_content, unpack_content
 from levsha.store import graph_hash, load_graph, save_graph
 from levsha.train.files import load_mlp, save_mlp
 from levsha.train.mlp import estimate_norm, init_mlp
@@ -41,14 +41,35 @@ def test_round_trip(graph: Graph, tmp_path: Path) -> None:
 def test_one_changed_weight_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_graph(small_chat_graph("int4"), path)
-    tensors = load_file(path)
-    (length,) = struct.unpack("<Q", path.read_bytes()[:8])
-    metadata = json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]
-    tensors["fc2.weight_OI"] = tensors["fc2.weight_OI"].copy()
-    tensors["fc2.weight_OI"][0, 0] ^= 1
-    save_file(tensors, path, metadata)
+    content, digest, arrays = unpack_content(load_file(path)["net"].tobytes())
+    arrays["fc2.weight_OI"][0, 0] += 1 if arrays["fc2.weight_OI"][0, 0] < 0 else -1
+    packed = pack_content(content, digest, arrays, {"fc2.weight_OI": FORMATS["int4"]})
+    save_file({"net": np.frombuffer(packed, np.uint8)}, path, {"kind": "levsha-net-2"})
     with pytest.raises(LevshaError, match="hash does not match"):
         load_graph(path)
+
+
+@pytest.mark.parametrize("at", [0, 31, 40, 300, -1])
+def test_one_changed_byte_is_noticed(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_graph(small_chat_graph("ternary"), path)
+    packed = load_file(path)["net"].copy()
+    packed[at] ^= 4
+    save_file({"net": packed}, path, {"kind": "levsha-net-2"})
+    with pytest.raises(LevshaError, match=r"net\.safetensors: its (hash does not match|header is damaged)"):
+        load_graph(path)
+
+
+@pytest.mark.parametrize("graph", [small_chat_graph("two_bit"), EXAMPLES[-1].values[0]], ids=["chat", "example"])
+def test_files_of_older_versions_are_read(graph: Graph, tmp_path: Path) -> None:
+    """They held a tensor for each array, and two JSON texts beside."""
+    path = tmp_path / "net.safetensors"
+    digest = save_graph(graph, path, {"note": "x"})
+    content, _, arrays = unpack_content(load_file(path)["net"].tobytes())
+    texts = {key: json.dumps(content[key]) for key in ("graph", "about")}
+    save_file(arrays, path, {"kind": "levsha-net-1", "hash": digest, **texts})
+    again, about = load_graph(path)
+    assert graph_hash(again) == digest and about == {"note": "x"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a net", b"\xff" * 200])

@@ -1,4 +1,4 @@
-"""A graph as one file: safetensors with a JSON header and a hash of everything that decides what it computes."""
+"""A graph as one file, with a hash of everything that decides what it computes: a .safetensors file of one tensor, the bytes that `stored` packs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,20 @@ from levsha.files import write_file
 from levsha.formats import FORMATS, Format
 from levsha.ir import Graph, Op, Value
 from levsha.ops import OPS
+from levsha.packing import pack_content, unpack_content
 
-KIND = "levsha-net-1"
+KIND, OLDER = "levsha-net-2", "levsha-net-1"
 _TYPES = (np.int8, np.int16, np.int32, np.int64)
 
 
 def save_graph(graph: Graph, path: Path, about: dict[str, Any] | None = None) -> str:
     """Write a graph and return its hash; `about` is kept beside it and does not enter the hash."""
     header, tensors = _describe(graph)
-    metadata = {"kind": KIND, "graph": header, "hash": _digest(header, tensors), "about": json.dumps(about or {})}
-    write_file(path, stable(save(tensors, metadata)))
-    return metadata["hash"]
+    digest = _digest(header, tensors)
+    content = {"graph": json.loads(header), "about": about or {}}
+    packed = pack_content(content, bytes.fromhex(digest), tensors, _formats(graph))
+    write_file(path, stable(save({"net": np.frombuffer(packed, np.uint8)}, {"kind": KIND})))
+    return digest
 
 
 def graph_hash(graph: Graph) -> str:
@@ -38,18 +42,39 @@ def graph_hash(graph: Graph) -> str:
 def load_graph(path: Path) -> tuple[Graph, dict[str, Any]]:
     """Read a graph and what was kept beside it; LevshaError names a file that is no net, is damaged or was altered."""
     metadata, tensors = read_safetensors(path)
-    if metadata.get("kind") != KIND:
+    if metadata.get("kind") not in (KIND, OLDER):
         raise LevshaError(
             f"{path}: is {metadata.get('kind', 'no Levsha file')!r}; an integer net ({KIND}) is needed, such as RUN/nets/VARIANT.safetensors."
         )
     try:
+        if metadata["kind"] == KIND:
+            metadata, tensors = _unpacked(tensors["net"].tobytes())
         if _digest(metadata["graph"], tensors) != metadata["hash"]:
             raise LevshaError(
                 f"{path}: its hash does not match its content; the file was altered. Make it again with levsha run."
             )
         return _rebuild(json.loads(metadata["graph"]), tensors), json.loads(metadata["about"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, zlib.error) as error:
         raise LevshaError(f"{path}: its header is damaged ({error}). Make it again with levsha run.") from None
+
+
+def _unpacked(packed: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and arrays as the older kind of file has them."""
+    content, digest, tensors = unpack_content(packed)
+    return {"graph": json.dumps(content["graph"]), "hash": digest.hex(), "about": json.dumps(content["about"])}, tensors
+
+
+def _formats(graph: Graph) -> dict[str, Format]:
+    """The format of each matrix of weights, by the name of its array."""
+    found: dict[str, Format] = {}
+    for op in graph.ops:
+        for field in dataclasses.fields(op):
+            value = getattr(op, field.name)
+            if isinstance(value, Format):
+                found[f"{op.name}.weight_OI"] = value
+            elif isinstance(value, Graph):
+                found |= {f"{op.name}.{field.name}.{key}": inner for key, inner in _formats(value).items()}
+    return found
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
