@@ -12,21 +12,10 @@ from typing import Literal
 import numpy as np
 
 from levsha.applications.picture import LARGEST_PIXEL, Picture
-from levsha.data.area import average_areas
+from levsha.data.pictures import open_picture, resized
 from levsha.errors import LevshaError
 from levsha.net import Net
 
-KINDS = ("PNG", "JPEG", "PPM")  # of files, as pillow calls them; PGM is one of the last
-PLAIN = {
-    "1": "L",
-    "L": "L",
-    "LA": "L",
-    "P": "RGB",
-    "PA": "RGB",
-    "RGB": "RGB",
-    "RGBA": "RGB",
-}  # modes of 8 bits a channel, and what they become
-DEEP_PNG, DEPTH_AT = b"\x10", 24  # 16 bits a channel, and where a PNG file says so: pillow reads 8 of them in silence
 Invert = Literal["auto", "yes", "no"]
 DARK, BRIGHT = 0.25, 0.75  # of the brightest pixel: the edge of a picture that is one or the other
 FEW_SHADES = 16  # where no pixel that the net learned from is larger, white is the largest of them: scikit-learn's digits are 0 to 16
@@ -65,11 +54,10 @@ class Eye:
             pixels = ((pixels.astype(int) @ GREY + 500) // 1000).astype(np.uint8)[..., None]
         pixels = np.broadcast_to(pixels, (rows, columns, picture.channels))
         if (rows, columns) != (picture.rows, picture.columns):
-            small = average_areas(np.ascontiguousarray(pixels.transpose(2, 0, 1)), picture.rows, picture.columns)
-            pixels = small.transpose(1, 2, 0)
+            pixels = resized(np.ascontiguousarray(pixels), picture.rows, picture.columns)
             squeezed = rows * picture.columns != columns * picture.rows
             done += [
-                f"{'area-averaged' if rows * columns > picture.rows * picture.columns else 'enlarged'}{', squeezed' * squeezed}"
+                f"{'area-averaged' if rows >= picture.rows and columns >= picture.columns else 'bilinear'}{', squeezed' * squeezed}"
             ]
         edge = float(edges(pixels[None])[0]) / LARGEST_PIXEL
         if invert == "yes" or (invert == "auto" and _opposite(edge, self.edge)):
@@ -95,28 +83,3 @@ def _opposite(a: float, b: float) -> bool:
 
 def _shade(edge: float) -> str:
     return "bright" if edge > BRIGHT else "dark" if edge < DARK else "grey"
-
-
-def open_picture(path: Path) -> tuple[np.ndarray, bool]:
-    """Return the pixels of a file as uint8 (H, W, C), grey C = 1, else red, green, blue; and whether it had transparency, which is left out.
-
-    LevshaError where it is no PNG, JPEG, PGM or PPM file, damaged, or of more than 8 bits a channel, or of other colours.
-    """
-    from PIL import Image
-
-    if not path.is_file():
-        raise LevshaError(f"{path}: {'is no file' if path.exists() else 'does not exist'}; give a picture.")
-    try:
-        with Image.open(path, formats=KINDS) as image:
-            image.load()
-            mode, alpha = image.mode, image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
-            pixels = np.array(image.convert(PLAIN[mode]) if mode in PLAIN else image)
-            deep = image.format == "PNG" and path.read_bytes()[DEPTH_AT : DEPTH_AT + 1] >= DEEP_PNG
-    except Exception as error:  # pillow's decoders raise anything for damaged bytes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
-        raise LevshaError(f"{path}: is no sound PNG, JPEG, PGM or PPM picture ({reason}); mend or remove it.") from None
-    if deep or mode.startswith(("I", "F")):
-        raise LevshaError(f"{path}: has more than 8 bits a channel ({mode}); save it with 8.")
-    if mode not in PLAIN:
-        raise LevshaError(f"{path}: has colours of the kind {mode}; save it as grey or RGB.")
-    return pixels.reshape(*pixels.shape[:2], -1), alpha

@@ -64,7 +64,7 @@ def _open_npz(path: Path) -> Arrays:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except Exception as error:  # zipfile and zlib have no common base for what damaged bytes make them raise
         raise _damaged(str(path), ".npz", error) from None
     found = {name.removesuffix(".npy"): name for name in members if name.endswith(".npy")}
     if any(name.endswith("data.pkl") for name in members):
@@ -76,7 +76,7 @@ def _read_member(path: Path, member: str) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-    except Exception as error:  # zipfile, zlib and numpy have no common base for what damaged bytes make them raise
+    except Exception as error:  # as above, numpy among them
         raise _refused(f"{path}: {member.removesuffix('.npy')}", ".npz", error) from None
 
 

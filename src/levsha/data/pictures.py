@@ -15,6 +15,7 @@ from levsha.data.sample_set import Samples, name_classes
 from levsha.errors import LevshaError, check_range
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+KINDS = {"PNG": "PNG", "JPEG": "JPEG", "PPM": "PGM, PPM"}  # of files, as pillow calls them, and as people do
 DEEP = ("I", "F")  # how pillow calls images of more than 8 bits a channel, or how that begins
 PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # what becomes grey or RGB as it is
 PNG_DEPTH = 24  # where a PNG says how many bits a channel has
@@ -123,29 +124,49 @@ def _require_one(top: Path, paths: Sequence[Path], kinds: Sequence[str], what: s
 
 def _read_image(path: Path, size: int | None) -> tuple[np.ndarray, tuple[int, int], bool]:
     """Return an image as uint8 (H, W, C), the rows and columns it had, and whether it had transparency."""
+    pixels, alpha = open_picture(path, ("PNG", "JPEG"))
+    return pixels if size is None else resized(pixels, size, size), (pixels.shape[0], pixels.shape[1]), alpha
+
+
+def open_picture(path: Path, kinds: tuple[str, ...] = tuple(KINDS)) -> tuple[np.ndarray, bool]:
+    """Return the pixels of a file as uint8 (H, W, C), grey C = 1, else red, green, blue; and whether it had transparency, which is left out.
+
+    kinds: of KINDS. LevshaError where it is no such file, damaged, or of more than 8 bits a channel, or of other colours.
+    """
     from PIL import Image
 
+    if not path.is_file():
+        raise LevshaError(f"{path}: {'is no file' if path.exists() else 'does not exist'}; give an image.")
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
+        with Image.open(path, formats=kinds) as image:
             image.load()
-            mode, rows, columns = image.mode, image.height, image.width
-            alpha = mode in ("LA", "RGBA", "PA") or "transparency" in image.info
+            mode, alpha = image.mode, image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
             plain = image if mode.startswith(DEEP) else image.convert("L" if mode in ("1", "L", "LA") else "RGB")
-            if size is not None and size > min(rows, columns):
-                plain = plain.resize((size, size), Image.Resampling.BILINEAR)
             pixels = np.array(plain)
         deep = mode.startswith(DEEP) or _has_16_bits(path)
     except Exception as error:  # pillow's decoders raise anything for damaged bytes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
-        raise LevshaError(f"{path}: is no sound PNG or JPEG image ({reason}); mend or remove it.") from None
+        *most, last = (KINDS[kind] for kind in kinds)
+        raise LevshaError(
+            f"{path}: is no sound {', '.join(most)} or {last} image ({reason}); mend or remove it."
+        ) from None
     if deep:
         raise LevshaError(f"{path}: has more than 8 bits a channel; save it with 8.")
     if mode not in PLAIN:
         raise LevshaError(f"{path}: has colours as {mode}, for printing; save it as RGB or grey.")
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    if size is not None and size <= min(rows, columns):
-        pixels = average_areas(pixels.transpose(2, 0, 1), size, size).transpose(1, 2, 0)
-    return pixels, (rows, columns), alpha
+    return pixels.reshape(*pixels.shape[:2], -1), alpha
+
+
+def resized(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return pixels uint8 (H, W, C) with so many rows and columns: each the mean of the area it covers; of fewer pixels more, bilinear."""
+    from PIL import Image
+
+    if rows <= pixels.shape[0] and columns <= pixels.shape[1]:
+        return average_areas(pixels.transpose(2, 0, 1), rows, columns).transpose(1, 2, 0)
+    planes = [
+        Image.fromarray(plane).resize((columns, rows), Image.Resampling.BILINEAR) for plane in pixels.transpose(2, 0, 1)
+    ]
+    return np.stack([np.array(plane) for plane in planes], 2)
 
 
 def _has_16_bits(path: Path) -> bool:
