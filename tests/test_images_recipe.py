@@ -198,6 +198,7 @@ def test_bad_data_ends_in_one_line_before_any_training(mistake: str, tmp_path: P
     ({"x": np.zeros((10, 8, 8), np.uint8)}, "has no classes to train on"),
     ({"x": np.zeros((10, 8, 8), np.uint8), "y": np.linspace(0, 1, 10)}, "has no classes to train on"),
     ({"x": np.full((10, 8, 8), -1), "y": np.arange(10) % 2}, "holds int64 from -1 to -1"),
+    ({"x": np.zeros((10, 2, 8, 8), np.uint8), "y": np.arange(10) % 2}, "holds images of 2 channels; allowed are 1, grey, and 3, RGB"),
 ])  # fmt: skip
 def test_arrays_that_are_no_pixels_with_classes(arrays: dict, said: str, tmp_path: Path, capsys) -> None:
     np.savez(tmp_path / "data.npz", **arrays)

@@ -47,6 +47,10 @@ def _pixels(samples: Samples, where: str) -> Samples:
         )
     if x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         x = x.transpose(0, 3, 1, 2)  # the channels last, as most programs keep pictures
+    if x.shape[1] not in (1, 3):
+        raise LevshaError(
+            f"--data: {where} holds images of {x.shape[1]} channels; allowed are 1, grey, and 3, RGB: leave the others out."
+        )
     if x.min() < 0 or x.max() > TOP or (x.dtype.kind == "f" and (x != np.rint(x)).any()):
         raise LevshaError(
             f"--data: {where} holds {x.dtype} from {x.min():g} to {x.max():g}; pixels are whole numbers 0..{TOP}: "
