@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -83,6 +83,10 @@ class Captured:
         end = ends.get(next(iter(self.folded.outputs)))
         return 0.5 if isinstance(end, Function) and end.name == "sigmoid" else 0.0
 
+    def calibrated(self, x: np.ndarray) -> Captured:
+        """Return it with other rows (N, *shape) to calibrate with, of as many as their values leave room for."""
+        return replace(self, inputs=inputs_of(x, self.folded), calibration=as_tensor(x[: rows_of(self.folded, len(x))]))
+
     def check_classes(self, classes: Sequence[str] | None) -> None:
         """Raise LevshaError unless there is a name for each element of the one output, which is a vector of two or more."""
         if classes is None:
@@ -157,9 +161,14 @@ def capture_all(
             f"y: holds real numbers, but {opened.title} ends in a softmax, which integers leave out; give the numbers of classes, or no y."
         )
     inputs = inputs_of(calibration, folded, names, units)
-    size = sum(math.prod(node.shape) for node in folded.nodes)
-    rows = min(len(calibration), max(FEWEST_ROWS, CALIBRATED // size))
+    rows = rows_of(folded, len(calibration))
     return Captured(opened, folded, inputs, difference, as_tensor(calibration[:rows]))
+
+
+def rows_of(folded: Folded, count: int) -> int:
+    """Return how many of so many rows calibrate."""
+    size = sum(math.prod(node.shape) for node in folded.nodes)
+    return min(count, max(FEWEST_ROWS, CALIBRATED // size))
 
 
 def prove(opened: Opened, x: np.ndarray) -> float:

@@ -15,7 +15,6 @@ from levsha.conversion.measure import goal_of, measure
 from levsha.conversion.opening import open_model
 from levsha.conversion.rows import check_choices, checked_data, split_rows
 from levsha.errors import as_arguments, naming_arguments
-from levsha.interpret import interpret
 from levsha.lower import Lowered
 from levsha.net import Net
 from levsha.ways import REFINE
@@ -77,7 +76,7 @@ def about(captured: Captured, lowered: Lowered, net: Net, x: np.ndarray, y: np.n
 
 def real_outputs(captured: Captured, net: Net, x: np.ndarray) -> np.ndarray:
     """Return the integer net's outputs (N, O) in real numbers, one behind the other."""
-    found = interpret(net.graph, {"input": captured.inputs.integers(x)})
+    found = net.run(captured.inputs.integers(x))
     return np.concatenate(
         [net.meaning.to_real(name, found[name]).reshape(len(x), -1) for name in captured.folded.outputs], 1
     )

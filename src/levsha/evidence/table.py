@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 UNKNOWN = "–"
+GAP = 2  # columns of text between two of a table
 LABELS = {
     "end_mark": "always the end mark",
     "nearest_15": "15 nearest",
@@ -106,7 +107,7 @@ def rich_tables(results: Mapping[str, Any], columns: Sequence[Column], width: in
     rows = rows_of(results)
     cells = [[column.cell(row) for column in columns] for row in rows]
     needs = sum(
-        max(len(c) for c in (*column.title.split("\n"), *(line[k] for line in cells))) + 1
+        max(len(c) for c in (*column.title.split("\n"), *(line[k] for line in cells))) + GAP
         for k, column in enumerate(columns)
     )
     middle = next((k for k, column in enumerate(columns) if column.title.startswith("para-")), len(columns) // 2)

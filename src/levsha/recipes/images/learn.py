@@ -104,13 +104,16 @@ def prepare(
 ) -> tuple[Captured, Parts]:
     """Capture the float net with the images that calibrate it; return it with all the rows that are needed from here on."""
     assert data.test is not None
-    report("prepare", shape := settings.shape(data).describe(), False)
-    loader, count = batches_of(part.learned, settings.train.batch, seed), settings.calibration_batches
-    rows = calibration_rows(loader, count, lambda k: report("calibrate", f"{k}/{count} batches", False))
-    captured = capture_all(open_model(net, rows), data.test.x, rows, (), (), False, data.test.y)
+    shape, count, size = settings.shape(data).describe(), settings.calibration_batches, settings.train.batch
+    report("prepare", shape, False)
+    first = part.learned.x[:size]
+    captured = capture_all(open_model(net, first), data.test.x, first, (), (), False, data.test.y)
     captured = replace(captured, opened=replace(captured.opened, title=f"{settings.kind} of {data.name}"))
     observers = sum(node.kind not in SAME for node in captured.folded.nodes) + 1  # of the input as well
-    report("prepare", f"{shape}: {observers} observers, captured net differs by {captured.difference:.2g}", True)
+    report("prepare", f"{observers} observers in {shape}", True)
+    loader = batches_of(part.learned, size, seed)
+    rows = calibration_rows(loader, count, lambda k: report("calibrate", f"{k}/{count} batches", False))
+    captured = captured.calibrated(rows)
     report("calibrate", f"{count} batches, {len(captured.calibration)} images", True)
     return captured, Parts(replace(part.learned, x=rows, y=None), data.test, part.learned)
 
