@@ -21,6 +21,7 @@ from levsha.recipes import find_recipe
 from levsha.run import Run
 from levsha.targets import Answer, Conversation, Target, find_target
 
+NETPBM = (".pgm", ".ppm", ".pnm")  # beside what a folder to learn from may hold
 BAR = 30  # characters of the longest bar
 SHOWN = 10  # scores, at most: the highest
 SHADES = " .:-=+*#%@"  # of two pixels, where there are no colours
@@ -67,13 +68,18 @@ def _pictures(files: tuple[Path, ...]) -> list[Path]:
     """The files, those of folders by name."""
     found: list[Path] = []
     for path in files:
-        inside = Folder.of(path).images if path.is_dir() else (path,)
+        inside = _inside(path) if path.is_dir() else (path,)
         if not inside:
             raise LevshaError(f"{path}: holds no PNG, JPEG, PGM or PPM picture; give some.")
         found += inside
     if not found:
         raise LevshaError("see: no picture; give PNG, JPEG, PGM or PPM files, or a folder of them.")
     return found
+
+
+def _inside(path: Path) -> list[Path]:
+    folder = Folder.of(path)
+    return sorted([*folder.images, *(file for file in folder.others if file.suffix.lower() in NETPBM)])
 
 
 def _ask(net: Net, talk: Conversation | None, laid: np.ndarray) -> Answer:
