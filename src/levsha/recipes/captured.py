@@ -11,7 +11,6 @@ import numpy as np
 from levsha.applications import Message
 from levsha.data.samples import Samples
 from levsha.evidence.check_net import draw_vectors
-from levsha.formats import FORMATS
 from levsha.net import Net
 from levsha.recipes.base import Figure, Recipe
 from levsha.recipes.bench import Bench, keep_bench, kept_bench
@@ -50,7 +49,7 @@ class CapturedRecipe(Recipe[ConversionT, Bench]):
         return kept_bench(run.folder)
 
     def variants(self, settings: ConversionT) -> list[Variant]:
-        return [Variant(FLOAT), *(Variant(FLOAT, FORMATS[name]) for name in settings.weights)]
+        return [Variant(FLOAT), *settings.integers]
 
     def folder(self, out: Path, kind: str, seed: int) -> Path:
         return folder_of(out, kind, seed, "training")

@@ -12,6 +12,7 @@ from levsha.recipes.base import Recipe, RunSettings
 from levsha.recipes.variant import Variant
 from levsha.run import FORMAT
 
+CARRIED = ("parameters", "weight_bytes", "keep", "best_epoch", "formats", "bits")
 CHIP = ("flash_bytes", "sram_bytes", "ms", "fits", "vectors", "mismatches")
 
 
@@ -64,8 +65,8 @@ def _variant(
     rows: Mapping[str, Row],
 ) -> dict[str, Any]:
     first = trained[f"{recipe.shipped}-{settings.seed}"][variant.name]
-    found: dict[str, Any] = {"name": variant.name, "format": variant.format.name if variant.format else "float32"}
-    found |= {key: first[key] for key in ("parameters", "weight_bytes", "keep", "best_epoch") if key in first}
+    found: dict[str, Any] = {"name": variant.name, "format": variant.weights}
+    found |= {key: first[key] for key in CARRIED if key in first}
     found |= _figures(recipe, settings, data, trained, (variant.name,))
     if rounding := _rounding(variant, trained):
         found["rounding"] = rounding

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from levsha.errors import LevshaError, check_range
-from levsha.formats import find_format
+from levsha.formats import FORMATS, find_format
 from levsha.recipes.base import RunSettings, only_named
+from levsha.recipes.variant import Variant
 from levsha.ways import REFINE
 
 Observer = Literal["measured", "min-max", "percentile", "mean-square"]
@@ -22,6 +23,10 @@ class Conversion(RunSettings):
     """Formats of the weights, a variant each; levsha formats lists them."""
     layer: tuple[str, ...] = ()
     """Layers with a format of their own, PATTERN=FORMAT, such as 'conv1=int8' or 'stage.*=int4'."""
+    per_layer: Literal["auto"] | None = None
+    """auto: one more variant, whose layers have formats of their own out of --weights (all formats, where there is one), chosen by what each layer costs in each."""
+    flash: int | None = None
+    """Bytes that weights and other constants of that variant may take; without it, what they take in int4."""
     fine_tune: int = 0
     """Epochs of training with quantised weights and activations, the float net as teacher; 0: none."""
     observer: Observer = "measured"
@@ -43,8 +48,20 @@ class Conversion(RunSettings):
         unknown = [name for name in self.refine if name not in REFINE]
         if unknown:
             raise LevshaError(f"--refine: holds {unknown[0]!r}; there are {', '.join(REFINE)}, or nothing.")
+        if self.flash is not None:
+            check_range("flash", self.flash, 1, 1 << 30)
+            if self.per_layer is None:
+                raise LevshaError(
+                    "--flash: limits the variant whose formats are chosen by layer; add --per-layer auto."
+                )
         check_range("fine-tune", self.fine_tune, 0, 10_000)
         check_range("keep", self.keep, 0.01, 1.0)
+
+    @property
+    def integers(self) -> list[Variant]:
+        """The integer variants that are made."""
+        mixed = [Variant(FLOAT, FORMATS["int4"], mixed=True)] if self.per_layer else []
+        return [*(Variant(FLOAT, FORMATS[name]) for name in self.weights), *mixed]
 
     @property
     def layers(self) -> dict[str, str]:
@@ -60,4 +77,13 @@ class Conversion(RunSettings):
     @property
     def deciding(self) -> list[object]:
         """What decides which integers a float net becomes."""
-        return [*self.weights, *self.layer, self.fine_tune, self.keep, self.observer, *self.refine]
+        return [
+            *self.weights,
+            *self.layer,
+            self.fine_tune,
+            self.keep,
+            self.observer,
+            *self.refine,
+            self.per_layer,
+            self.flash,
+        ]

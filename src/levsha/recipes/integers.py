@@ -13,6 +13,7 @@ from levsha.conversion.captured import Captured, net_of, options_of
 from levsha.conversion.door import real_outputs
 from levsha.conversion.layers import layer_rows
 from levsha.conversion.measure import Goal, goal_of, measure
+from levsha.conversion.mixed import choose_formats
 from levsha.conversion.tuning import Tuning, tune
 from levsha.data.samples import Samples
 from levsha.errors import LevshaError
@@ -20,6 +21,8 @@ from levsha.ir import constant_bytes
 from levsha.lower import Lowered, diagnose
 from levsha.lower.weights import matrices_of
 from levsha.net import Net
+from levsha.ops import Conv, Dense
+from levsha.ops.weights import every_op
 from levsha.recipes.bench import Parts
 from levsha.recipes.conversion import FLOAT, Conversion
 from levsha.recipes.variant import Variant
@@ -56,8 +59,20 @@ def measure_made(made: Made, captured: Captured, test: Samples, goal: Goal, floa
     figures = measure(real_outputs(captured, made.net, test.x), goal, float_NO)
     return figures | {
         "parameters": made.net.sizes.parameters, "weight_bytes": constant_bytes(made.net.graph), "rounding": list(made.lowered.findings), "chosen": dict(made.lowered.chosen),
-        "finding": _cause(captured, made.lowered, test, goal), "layers": layer_rows(made.lowered),
+        **_bits(made), "finding": _cause(captured, made.lowered, test, goal), "layers": layer_rows(made.lowered),
     }  # fmt: skip
+
+
+def _bits(made: Made) -> dict[str, Any]:
+    """Of a variant whose layers have formats of their own: which, and the mean bits of a weight."""
+    if not made.variant.mixed:
+        return {}
+    weights = {
+        layer: (op.format, op.weight_OI.size) for layer, op in every_op(made.net.graph) if isinstance(op, Dense | Conv)
+    }
+    total = sum(count for _, count in weights.values())
+    bits = sum(weights_of.bits * count for weights_of, count in weights.values()) / total
+    return {"formats": {layer: weights_of.name for layer, (weights_of, _) in weights.items()}, "bits": bits}
 
 
 def make(
@@ -72,18 +87,29 @@ def make(
     if goal.kind == "accuracy" and len(shapes) == 1 and outputs == max(shapes[0]) > 1:
         names = parts.calibration.classes
         classes = names if len(names) == outputs else tuple(str(k) for k in range(outputs))
+    layers = settings.layers
+    if variant.mixed:
+        tell("choosing formats")
+        layers = _mixed(settings, captured)
     if not settings.fine_tune and settings.keep == 1.0:
-        options = options_of(captured, variant.format.name, settings.layers, settings.observer, settings.refine)
+        options = options_of(captured, variant.format.name, layers, settings.observer, settings.refine)
         lowered = captured.lower(options, classes)
         return Made(variant, lowered, net_of(captured, lowered, classes))
     rows, stream = (taught.validation, taught.stream) if taught else (parts.learned, None)
     tuned = tune(
-        captured, rows.x, rows.y, variant.format.name, settings.layers, folder=room / f"{variant.name}-tuning", replace_folder=True,
+        captured, rows.x, rows.y, variant.format.name, layers, folder=room / f"{variant.name}-tuning", replace_folder=True,
         tuning=Tuning(settings.fine_tune, settings.keep, seed=seed), report=lambda p: tell(f"epoch {p.line['epoch']:.0f}, loss {p.line['loss']:.4g}"),
         stream=stream,
     )  # fmt: skip
     lowered = tuned.lower(classes)
     return Made(variant, lowered, net_of(tuned.captured, lowered, classes))
+
+
+def _mixed(settings: Conversion, captured: Captured) -> dict[str, str]:
+    """The format of each layer that loses least within the bytes allowed."""
+    options = options_of(captured, "int8", settings.layers, settings.observer, settings.refine)
+    names = settings.weights if len(settings.weights) > 1 else ()
+    return dict(choose_formats(captured, options, names, settings.flash).formats)
 
 
 def _parameters(captured: Captured) -> int:

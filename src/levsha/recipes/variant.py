@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from levsha.errors import LevshaError
 from levsha.formats import FORMATS, Format
 
+AUTO = "auto"  # the format of a variant whose layers have formats of their own, as they were chosen
+
 
 @dataclass(frozen=True)
 class Variant:
-    """base: the float net. format: of the integers, None for the float net itself."""
+    """base: the float net. format: of the integers, None for the float net itself. mixed: each layer has a format of its own; `format` is what
+    such a net is judged by."""
 
     base: str
     format: Format | None = None
+    mixed: bool = False
 
     @property
     def name(self) -> str:
         """The name in tables and of files."""
-        return f"{self.base}-{self.format.name}" if self.format else self.base
+        return f"{self.base}-{self.weights}" if self.format else self.base
+
+    @property
+    def weights(self) -> str:
+        """What tables call the weights' format."""
+        return AUTO if self.mixed else self.format.name if self.format else "float32"
 
     @property
     def source(self) -> Variant:

@@ -16,6 +16,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     said = [
         f"What was read of {capture['title']} computes what the model does: the largest difference on the data is {capture['difference']:.2g}."
     ]
+    said += mixed_sentences(results["variants"])
     best = variants.get(results.get("recommended") or "")
     if best:
         said.append(
@@ -26,6 +27,15 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
                 f"On the {results['target']} it takes {best['ms']['mean']:.3g} ms, {grouped(best['flash_bytes'])} B of flash, {best['sram_bytes']} B of SRAM."
             )
     return said
+
+
+def mixed_sentences(variants: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return which format each layer got, of variants whose layers have formats of their own."""
+    return [
+        f"{v['name']} has {', '.join(f'{layer} in {weights}' for layer, weights in v['formats'].items())}: {v['bits']:.2f} bits a weight."
+        for v in variants
+        if v.get("formats")
+    ]
 
 
 def kept(variant: Mapping[str, Any], source: Mapping[str, Any]) -> str:

@@ -45,7 +45,7 @@ class ConvertRecipe(CapturedRecipe[Convert]):
         return settings.key(data.digest)
 
     def job(self, settings: Convert, data: Bench, kind: str, seed: int) -> Job:
-        return Job(f"{kind}-{seed}", convert_split, (settings, data, seed), len(settings.weights) + 1)
+        return Job(f"{kind}-{seed}", convert_split, (settings, data, seed), len(settings.integers) + 1)
 
     def float_weights(self, run: Run, variant: str) -> Path:
         return run.folder / "training" / "none"  # they are the user's own
@@ -92,5 +92,5 @@ def convert_split(settings: Convert, bench: Bench, seed: int) -> dict[str, Any]:
         say(News(f"split-{seed}", done, text))
 
     found = job.convert_split(settings, bench, RECIPE.variants(settings), seed, report)
-    say(News(f"split-{seed}", len(settings.weights) + 1, "done"))
+    say(News(f"split-{seed}", len(settings.integers) + 1, "done"))
     return found

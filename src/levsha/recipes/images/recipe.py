@@ -104,7 +104,12 @@ class ImagesRecipe(CapturedRecipe[Images]):
             low, high = wilson(variant["accuracy"] / 100, len(tested))
             own = {"kb": bytes_of[name] / 1024, "ratio": bytes_of[FLOAT] / bytes_of[name], "us": us[name]}
             variants.append(
-                variant | own | {"bits": weights.bits if weights else 32, "accuracy_interval": [100 * low, 100 * high]}
+                variant
+                | own
+                | {
+                    "bits": weights.bits if weights else variant.get("bits", 32),
+                    "accuracy_interval": [100 * low, 100 * high],
+                }
             )
         return _top(variants) | found | {"variants": variants, "notes": notes(variants, len(tested), machine(), how)}
 
@@ -154,7 +159,7 @@ def _top(variants: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _steps(settings: Images) -> int:
-    return settings.training.epochs + 2 + 2 * len(settings.weights)
+    return settings.training.epochs + 2 + 2 * len(settings.integers)
 
 
 RECIPE = ImagesRecipe()

@@ -61,8 +61,7 @@ def sizes(run: Run, settings: Images, data: Bench) -> dict[str, int]:
     torch.save(float_net(run, settings.shape(data), settings.seed).state_dict(), saved)
     write_file(path, saved.getvalue())
     return {FLOAT: _bytes(path)} | {
-        name: _bytes(run.folder / ROOM / name / "net.bin")
-        for name in (f"{FLOAT}-{weights}" for weights in settings.weights)
+        name: _bytes(run.folder / ROOM / name / "net.bin") for name in (variant.name for variant in settings.integers)
     }
 
 
@@ -81,7 +80,7 @@ def speeds(run: Run, settings: Images, data: Bench) -> tuple[dict[str, dict[str,
         return net(torch.from_numpy(part).float())
 
     calls: dict[str, Callable[[np.ndarray], object]] = {FLOAT: in_torch}
-    nets = {name: run.net(name) for name in (f"{FLOAT}-{weights}" for weights in settings.weights)}
+    nets = {name: run.net(name) for name in (variant.name for variant in settings.integers)}
     how = {integer.compile() for integer in nets.values()}
     calls |= nets
     threads = torch.get_num_threads()
