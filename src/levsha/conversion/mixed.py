@@ -62,8 +62,13 @@ def choose_formats(captured: Captured, options: Options, names: Sequence[str] = 
             f"--flash: {allowed} B hold no choice of formats: the smallest takes {least} B ({narrow}; {rest} B of them multipliers, biases and tables). "
             f"Allow as many, offer narrower formats, or take a smaller net."
         )
-    costs = layer_costs(captured, by_layer, options)
-    return least_cost(sizes, costs, rest, allowed)
+    costs, room = layer_costs(captured, by_layer, options), allowed
+    while True:  # rounding may need a further shift for each channel of some layers, which only a whole lowering shows
+        choice = least_cost(sizes, costs, rest, room)
+        made = constant_bytes(captured.lower(replace(options, formats={n: FORMATS[f] for n, f in choice.formats.items()})).graph)
+        if made <= allowed or room == least:
+            return replace(choice, bytes=made)
+        room = max(least, room - (made - allowed))
 
 
 def layer_costs(captured: Captured, formats: Mapping[str, Sequence[Format]], options: Options) -> dict[str, dict[str, float]]:  # fmt: skip
