@@ -1,5 +1,5 @@
 # make demo: train, shrink, ship and chat on a simulated Arduino UNO.  make check: every test.  Both set everything up first.
-.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-host bench-interpret bench-start bench-train bench-convert bench-records bench-images
+.PHONY: demo check setup setup-tests campaign full lint test golden lesson record bench-kernels bench-windows bench-host bench-interpret bench-start bench-train bench-convert bench-ptq bench-records bench-images
 
 PYTHON := .venv/bin/python
 LEVSHA := .venv/bin/levsha
@@ -78,6 +78,10 @@ bench-convert: setup-tests
 	    $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $$tool torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0 || \
 	    echo "bench-convert: going on without $$tool, which pip could not install" >&2; done
 	$(PYTHON) -m benchmarks.convert $(ARGS)
+
+# What few bits cost after training and after fine-tuning: docs/images.md, section "Few bits".
+bench-ptq: setup
+	$(PYTHON) -m benchmarks.ptq --write $(ARGS)
 
 # MNIST in 1.2, 5.5, 11 and 13 kB: hours of training, kept in benchmarks/out/records, where the same command goes on.
 bench-records: setup

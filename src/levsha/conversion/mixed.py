@@ -65,7 +65,9 @@ def choose_formats(captured: Captured, options: Options, names: Sequence[str] = 
     costs, room = layer_costs(captured, by_layer, options), allowed
     while True:  # rounding may need a further shift for each channel of some layers, which only a whole lowering shows
         choice = least_cost(sizes, costs, rest, room)
-        made = constant_bytes(captured.lower(replace(options, formats={n: FORMATS[f] for n, f in choice.formats.items()})).graph)
+        made = constant_bytes(
+            captured.lower(replace(options, formats={n: FORMATS[f] for n, f in choice.formats.items()})).graph
+        )
         if made <= allowed or room == least:
             return replace(choice, bytes=made)
         room = max(least, room - (made - allowed))

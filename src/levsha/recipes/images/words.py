@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from levsha.evidence.table import NAME, UNKNOWN, Column, chip_columns, grouped, number
-from levsha.recipes.words import UNITS_A_KB
+from levsha.recipes.words import UNITS_A_KB, mixed_sentences
 
 MORE_SURE = 0.05  # points by which what is answered must be better, to be worth saying
 
@@ -40,6 +40,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
         f"{best['name']} has {best['accuracy']:.2f} % of the test images right (float {source['accuracy']:.2f}) and decides like the float net in "
         f"{best['agreement']:.2f} %, its weights in {grouped(best['weight_bytes'])} B."
     ]
+    said += mixed_sentences(results["variants"])
     if best["answered_right"] > best["accuracy"] + MORE_SURE:
         said.append(
             f"Where its highest score lies {best['margin']} above the next, which validation images chose, it answers {best['answered']:.1f} % of them, "
