@@ -293,7 +293,7 @@ def test_what_one_function_has_on_the_stack_counts(tmp_path: Path, need) -> None
         name="y", inputs=("x",), shape=(1, 64, 16), kernel=(1, 9), pads=(0, 4, 0, 4), format=FORMATS["int8"],
         weight_OI=rng.integers(-9, 9, (4, 144)),
     )  # fmt: skip
-    firmware = Uno().firmware(Graph({"x": Value((1, 64, 16), 0, 255)}, (conv,)), Bare(), "stack").built(tmp_path)
+    firmware = Uno().firmware(Graph({"x": Value((1, 64, 16), -128, 127)}, (conv,)), Bare(), "stack").built(tmp_path)
     assert 144 <= firmware.frame_bytes < 400  # a window, and what else the function keeps
     full = replace(firmware, sizes=replace(firmware.sizes, static_bytes=2000))
     assert full.excess == f"SRAM {2000 + firmware.frame_bytes - 2048} B over 2048"

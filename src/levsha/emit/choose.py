@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from levsha.emit.fuse import Group
 from levsha.ir import Code, Op, Value
-from levsha.ops.fused_code import Call, fused_code
+from levsha.ops.fused_code import Call, fused_code, sums_are_pooled
 from levsha.ops.window import WindowCode, Windowed
 
 NONZERO = (
     0.44  # share of activations that are not zero, where nothing better is known: what the chat's hidden layers have
 )
+
+
+BYTE = 160  # cycles that a byte of program memory is worth: a hundredth of a millisecond at 16 MHz
 
 
 class Cost(NamedTuple):
@@ -37,8 +41,8 @@ class Kernel(ABC):
         """Say whether the kernel computes this op exactly."""
 
     @abstractmethod
-    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
-        """Return what it would cost."""
+    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
+        """Return what it would cost; pooled: only the largest of several windows' sums are wanted."""
 
     @abstractmethod
     def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
@@ -57,18 +61,29 @@ class Kernel(ABC):
         return None
 
 
-def choose(op: Op, values: Mapping[str, Value], kernels: Sequence[Kernel]) -> Kernel | None:
-    """Return the kernel with the fewest estimated cycles; None where the portable C is as good as any."""
+def choose(
+    op: Op, values: Mapping[str, Value], kernels: Sequence[Kernel], pooled: bool = False, runs: int = 1
+) -> Kernel | None:
+    """Return the kernel with the least cost; None where the portable C is as good as any.
+
+    pooled: only the largest of several windows' sums are wanted. runs: how often the op is computed in one run of the net. A byte of
+    program memory counts as `BYTE` cycles, so that code which runs once stays small.
+    """
     out, x = values[op.name], [values[name] for name in op.inputs]
     taking = [k for k in kernels if isinstance(op, k.op) and k.takes(op, out, *x)]
-    best = min(taking, key=lambda k: k.cost(op, out, *x).cycles, default=None)
-    return best if best and best.cost(op, out, *x).cycles < best.portable_cost(op, out, *x).cycles else None
+    costs = {k: _weighed(k.cost(op, out, *x, pooled=pooled), runs) for k in taking}
+    best = min(taking, key=lambda k: costs[k], default=None)
+    return best if best and costs[best] < _weighed(best.portable_cost(op, out, *x), runs) else None
 
 
-def choose_code(op: Op, values: Mapping[str, Value], kernels: Sequence[Kernel]) -> Code:
+def _weighed(cost: Cost, runs: int) -> float:
+    return runs * cost.cycles + BYTE * cost.flash_bytes
+
+
+def choose_code(op: Op, values: Mapping[str, Value], kernels: Sequence[Kernel], runs: int = 1) -> Code:
     """Return the C of the kernel that was chosen, else the op's own."""
     out, x = values[op.name], [values[name] for name in op.inputs]
-    kernel = choose(op, values, kernels)
+    kernel = choose(op, values, kernels, runs=runs)
     return kernel.code(op, out, *x) if kernel else op.code(out, *x)
 
 
@@ -80,7 +95,7 @@ def choose_group(
     call: where they are told what to compute; see `fused_code`.
     """
     op = group[0]
-    kernel = choose(op, values, kernels)
+    kernel = choose(op, values, kernels, sums_are_pooled(group))
     whole = kernel.group(group, values) if kernel and not call else None
     if whole:
         return whole
@@ -89,4 +104,6 @@ def choose_group(
     assert isinstance(op, Windowed)
     out, x = values[op.name], values[op.inputs[0]]
     window = kernel.window(op, out, x) if kernel else None
-    return fused_code(group, window or op.window(out, x), values, call)
+    pixels = values[group[-1].name].size // values[group[-1].name].shape[-1]
+    code_of = partial(choose_code, kernels=kernels, runs=pixels)
+    return fused_code(group, window or op.window(out, x), values, code_of, call)

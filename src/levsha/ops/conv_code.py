@@ -37,7 +37,7 @@ def is_contiguous(op: Conv) -> bool:
 def map_code(op: Conv, out: Value, window: WindowCode) -> Code:
     """Return the C that puts the sums of every window where the output lies."""
     text = "\n".join(
-        [f"{out.c_place} *y = {c_name(op.name)};", *window.declared, op.c_windows(window.counter, window.body)]
+        [f"{out.c_place} *y = {c_name(op.name)};", *window.declared, op.c_windows(window.counter, window.bare(out))]
     )
     return Code(f"{{\n{indent(text, '    ')}\n}}", window.constants, window.functions)
 

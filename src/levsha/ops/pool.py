@@ -21,12 +21,13 @@ def pool_window(op: Windowed, out: Value, x: Value, start: str, step: str) -> Wi
 
 def pool_code(op: Windowed, out: Value, x: Value, about: str) -> Code:
     """Return the C of a pool; about: what y is, for the comment."""
-    _, body, counter, _, _ = op.window(out, x)
+    window = op.window(out, x)
+    counter = window.counter
     name = f"{type(op).__name__.lower()}_{x.c_type[:-2]}_{out.c_type[:-2]}_{op.c_geometry}{c_long(counter)}"
     text = f"""/* {about} of every window, for each channel; counters wrap below zero: outside as well. */
 static $KERNEL void ${name}(const {x.c_place} *x, {out.c_place} *y)
 {{
-{indent(op.c_windows(counter, body), "    ")}
+{indent(op.c_windows(counter, window.body), "    ")}
 }}
 """
     return Code(f"${name}({c_name(op.inputs[0])}, {c_name(op.name)});", functions={name: text})

@@ -7,10 +7,10 @@ One-dimensional signals have H = 1.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from textwrap import indent
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,8 @@ class WindowCode(NamedTuple):
     """The C of what an op makes of one window: of a Conv its sums.
 
     declared: what stands before the loops over windows. body: the statements that put the channels of the window (oy, ox) at y, and
-    leave y behind them. counter: the type that counts rows, columns and elements.
+    leave y behind them. counter: the type that counts rows, columns and elements. room: where it is not 0, so many elements at y are
+    written to, and each keeps what it holds where that is larger; least: what they start at. pooled: of those, the statements that take in all windows of a pool's.
     """
 
     declared: list[str]
@@ -30,6 +31,26 @@ class WindowCode(NamedTuple):
     counter: str
     constants: dict[str, Constant]
     functions: dict[str, str]
+    room: int = 0
+    least: str = ""
+    pooled: Callable[[Any], str] | None = None
+
+    def sums(self, value: Value, name: str) -> str:
+        """Return the declaration of an array for the channels of one window."""
+        return f"{value.c_place} {name}[{self.room or value.size}];"
+
+    def start(self, name: str) -> list[str]:
+        """Return the statements before the body by which it finds the least at y, where it looks."""
+        each = f"for ({self.counter} c = 0; c < {self.room}; ++c)"
+        return [f"{each} {name}[c] = {self.least};"] if self.room else []
+
+    def bare(self, value: Value) -> str:
+        """Return the body for a y with room for the channels alone."""
+        if not self.room:
+            return self.body
+        each = f"for ({self.counter} c = 0; c < {value.shape[-1]}; ++c)"
+        lines = [self.sums(value, "sums"), *self.start("sums"), f"{value.c_place} *to = y;", "y = sums;", self.body]
+        return "\n".join([*lines, f"{each} *to++ = sums[c];", "y = to;"])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,11 +22,12 @@ from levsha.ops.dense import ARRAY_BYTES
 BLOCK = 8  # outputs whose sums are in registers at once
 _BIAS = {"int8": 128, "int4": 8}
 _SUM_BYTES = {"int16_t": 2, "int32_t": 3}  # by the type of the outputs
+WIDE = 3  # bytes of a sum that is no int16_t
 _LIMIT = 1 << 23
 
 # Registers of the inner loop: X inputs, Z weights, r16 the input, r17 a byte of weights, r1:r0 the product
-_LOW = (2, 4, 6, 8, 10, 12, 14, 28)  # and the next register: the two low bytes of a sum
-_HIGH = (18, 19, 20, 21, 22, 23, 24, 25)  # its third byte
+LOW = (2, 4, 6, 8, 10, 12, 14, 28)  # and the next register: the two low bytes of a sum
+HIGH = (18, 19, 20, 21, 22, 23, 24, 25)  # its third byte
 
 
 def takes(op: Dense | Conv, out: Value, x: Value) -> bool:
@@ -36,6 +37,11 @@ def takes(op: Dense | Conv, out: Value, x: Value) -> bool:
     """
     typed = op.format.name in _BIAS and x.c_type in ("uint8_t", "int8_t") and out.c_type in _SUM_BYTES
     return typed and out.lo >= -_LIMIT and out.hi < _LIMIT and block_bytes(op) <= ARRAY_BYTES
+
+
+def sum_bytes(out: Value) -> int:
+    """Return the bytes of a sum: 2 or 3."""
+    return _SUM_BYTES[out.c_type]
 
 
 def block_bytes(op: Dense | Conv) -> int:
@@ -164,13 +170,13 @@ class _Kernel:
 
     def block(self) -> list[str]:
         """Start a block: every sum is the total; the stack keeps the pointer to the state and the passes to go."""
-        others = [f"movw r{low},r2" for low in _LOW[1:]]
+        others = [f"movw r{low},r2" for low in LOW[1:]]
         if self.wide:
-            others += [f"mov r{high},r{_HIGH[0]}" for high in _HIGH[1:]]
+            others += [f"mov r{high},r{HIGH[0]}" for high in HIGH[1:]]
         place = self.at("inputs")
         return [
             f"2: {self.load(26, 'x')}; ldd {self.counter},Y+{place}; ldd r16,Y+{place + 1}",
-            self.load(2, "total") + (f"; ldd r{_HIGH[0]},Y+{self.at('total') + 2}" if self.wide else ""),
+            self.load(2, "total") + (f"; ldd r{HIGH[0]},Y+{self.at('total') + 2}" if self.wide else ""),
             "push r28; push r29; push r16",
             "; ".join(others),
         ]
@@ -195,9 +201,9 @@ class _Kernel:
         load, multiply = ("lpm r0,Z+", "mul r16,r0") if unsigned else ("lpm r17,Z+", self.multiply)
         lines = []
         for k in range(BLOCK):
-            high = f"; sbci r{_HIGH[k]},{255 if negative else 0}" if self.wide else ""
+            high = f"; sbci r{HIGH[k]},{255 if negative else 0}" if self.wide else ""
             get = "swap r17" if self.paired and k % 2 else load
-            lines.append(f"{get}; {multiply}; sub r{_LOW[k]},r0; sbc r{_LOW[k] + 1},r1{high}")
+            lines.append(f"{get}; {multiply}; sub r{LOW[k]},r0; sbc r{LOW[k] + 1},r1{high}")
         return ["push r17", *lines, "pop r17"] if self.wide and not unsigned else lines
 
     def results(self) -> list[str]:
@@ -205,7 +211,7 @@ class _Kernel:
         size = BLOCK * self.bytes
         sums = [
             "; ".join(f"st X+,r{r}" for r in (low, low + 1, high)[: self.bytes])
-            for low, high in zip(_LOW, _HIGH, strict=True)
+            for low, high in zip(LOW, HIGH, strict=True)
         ]
         return [
             "pop r16; pop r27; pop r26",

@@ -7,15 +7,12 @@ import math
 from levsha.emit.choose import NONZERO, Cost, Kernel
 from levsha.ir import Code, Op, Value
 from levsha.ops import Conv, Dense
-from levsha.ops.conv_code import map_code, window_code
+from levsha.ops.conv_code import is_contiguous, map_code, window_code
 from levsha.ops.window import WindowCode
 from levsha.targets.avr import dense24
-
-PORTABLE_CYCLES = {  # of the portable C, a MAC: (where the input is zero, where it is not), by the bytes of a sum; see benchmarks/kernels.py
-    4: (4.0, 64.0),
-    2: (3.0, 12.0),
-}
-FLASH_BYTES = 440  # of a layer's code
+from levsha.targets.avr.portable import FLASH_BYTES, portable_conv, portable_dense
+from levsha.targets.avr.requantize24 import Requantize24
+from levsha.targets.avr.window24 import Window24
 
 
 class Dense24(Kernel):
@@ -27,13 +24,13 @@ class Dense24(Kernel):
     def takes(self, op: Op, out: Value, *x: Value) -> bool:
         return isinstance(op, Dense) and dense24.takes(op, out, x[0])
 
-    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Dense)
         return Cost(dense24.estimate(op, x[0].c_type, out.c_type, nonzero), FLASH_BYTES)
 
     def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
         assert isinstance(op, Dense)
-        return Cost(_portable_cycles(op.weight_OI.size, out, nonzero), FLASH_BYTES)
+        return portable_dense(op, out, nonzero)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Dense)
@@ -50,15 +47,16 @@ class Conv24(Kernel):
     def takes(self, op: Op, out: Value, *x: Value) -> bool:
         return isinstance(op, Conv) and not op.is_depthwise and dense24.takes(op, out, x[0])
 
-    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Conv)
         window = sum(dense24.estimate(group, x[0].c_type, out.c_type, nonzero) for group in _groups(op))
+        window += 0 if is_contiguous(op) else 45 + 8.3 * op.weight_OI.shape[1] * op.groups
+        window += (30 + 38 * len(op.weight_OI)) * pooled
         return Cost(math.prod(op.out_size) * window, FLASH_BYTES)
 
     def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
         assert isinstance(op, Conv)
-        window = sum(_portable_cycles(group.weight_OI.size, out, nonzero) for group in _groups(op))
-        return Cost(math.prod(op.out_size) * window, FLASH_BYTES)
+        return portable_conv(op, out, nonzero)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Conv)
@@ -83,9 +81,4 @@ def _groups(op: Conv) -> list[Dense]:
     return [Dense(name=op.name, inputs=op.inputs, weight_OI=weight_OI, format=op.format) for weight_OI in weights]
 
 
-def _portable_cycles(products: int, out: Value, nonzero: float) -> float:
-    zero, other = PORTABLE_CYCLES[out.dtype.itemsize]
-    return 200 + products * (zero + nonzero * (other - zero))
-
-
-KERNELS = (Dense24(), Conv24())
+KERNELS = (Dense24(), Conv24(), Window24(), Requantize24())

@@ -40,13 +40,13 @@ class VectorConv(Kernel):
         windows = self._windows((op,), {op.name: out, op.inputs[0]: x[0]})
         return copied_bytes(op, x[0], windows.wide) <= MOST_STACK
 
-    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Conv)
         sums = self._windows((op,), {op.name: out, op.inputs[0]: x[0]}).sums
         steps = sums.reads.runs * -(-sums.reads.length // 4) * sum(len(blocks) for blocks in sums.sets)
         return Cost(20 + 2 * steps * math.prod(op.out_size), 0)
 
-    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         return Cost(20 + op.macs(out, *x) * CYCLES, 0)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
@@ -68,10 +68,10 @@ class VectorDense(Kernel):
     def takes(self, op: Op, out: Value, *x: Value) -> bool:
         return isinstance(op, Dense) and self.conv.takes(_as_conv(op), out, *x)
 
-    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         return self.conv.cost(_as_conv(op), out, *x, nonzero=nonzero)
 
-    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         return self.conv.portable_cost(_as_conv(op), out, *x, nonzero=nonzero)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
