@@ -45,7 +45,7 @@ class Kernel(ABC):
         """Return what it would cost; pooled: only the largest of several windows' sums are wanted."""
 
     @abstractmethod
-    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         """Return what the portable C of the same op costs on this target."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ def choose(
     taking = [k for k in kernels if isinstance(op, k.op) and k.takes(op, out, *x)]
     costs = {k: _weighed(k.cost(op, out, *x, pooled=pooled), runs) for k in taking}
     best = min(taking, key=lambda k: costs[k], default=None)
-    return best if best and costs[best] < _weighed(best.portable_cost(op, out, *x), runs) else None
+    return best if best and costs[best] < _weighed(best.portable_cost(op, out, *x, pooled=pooled), runs) else None
 
 
 def _weighed(cost: Cost, runs: int) -> float:

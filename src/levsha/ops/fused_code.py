@@ -106,9 +106,8 @@ def _pooled(
     loops = [f"for ({counter} {at} = ({counter})({label} * {stride}); {at} < {at}_end; ++{at})"
              for at, label, stride in zip(("oy", "ox"), ("py", "px"), pool.strides, strict=True)]  # fmt: skip
     nest = f"{loops[0]}\n    {loops[1]} {{\n{indent(chr(10).join(inner), ' ' * 8)}\n    }}"
-    every = [*ends, nest]
-    if itself and window.pooled:
-        every = [f"{sums.c_place} *y = {c_name(most)};", window.pooled(pool)]
+    at_once = window.pooled(pool) if itself and window.pooled else ""
+    every = [f"{sums.c_place} *y = {c_name(most)};", at_once] if at_once else [*ends, nest]
     room = window.room if itself else sums.size
     each = f"for ({counter} c = 0; c < {sums.size}; ++c)"
     fill = [f"{each} {c_name(most)}[c] = {c_lowest(value.c_type)};"]

@@ -23,7 +23,7 @@ class WindowCode(NamedTuple):
 
     declared: what stands before the loops over windows. body: the statements that put the channels of the window (oy, ox) at y, and
     leave y behind them. counter: the type that counts rows, columns and elements. room: where it is not 0, so many elements at y are
-    written to, and each keeps what it holds where that is larger; least: what they start at. pooled: of those, the statements that take in all windows of a pool's.
+    written to, and each keeps what it holds where that is larger; least: what they start at. pooled: of those, the statements that take in all windows of a pool's, if it can.
     """
 
     declared: list[str]

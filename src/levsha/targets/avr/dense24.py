@@ -19,7 +19,8 @@ from levsha.ir import Value
 from levsha.ops import Conv, Dense
 from levsha.ops.dense import ARRAY_BYTES
 
-BLOCK = 8  # outputs whose sums are in registers at once
+BLOCK = 8  # outputs whose sums are in registers at once, at most
+VARIANT_BYTES = 400  # of weights that another number of outputs must save: its code takes as much
 _BIAS = {"int8": 128, "int4": 8}
 _SUM_BYTES = {"int16_t": 2, "int32_t": 3}  # by the type of the outputs
 WIDE = 3  # bytes of a sum that is no int16_t
@@ -35,8 +36,13 @@ def takes(op: Dense | Conv, out: Value, x: Value) -> bool:
 
     A block of outputs must also fit one array in program memory, for weights are split between blocks.
     """
-    typed = op.format.name in _BIAS and x.c_type in ("uint8_t", "int8_t") and out.c_type in _SUM_BYTES
-    return typed and out.lo >= -_LIMIT and out.hi < _LIMIT and block_bytes(op) <= ARRAY_BYTES
+    typed = op.format.name in _BIAS and x.c_type in ("uint8_t", "int8_t")
+    return typed and sums_fit(out) and block_bytes(op) <= ARRAY_BYTES
+
+
+def sums_fit(out: Value) -> bool:
+    """Say whether results have 16 bits, or 24 of 32."""
+    return out.c_type in _SUM_BYTES and out.lo >= -_LIMIT and out.hi < _LIMIT
 
 
 def sum_bytes(out: Value) -> int:
@@ -49,48 +55,57 @@ def block_bytes(op: Dense | Conv) -> int:
     return op.format.packed_bytes(BLOCK * op.weight_OI.shape[1])
 
 
-def packed(op: Dense) -> np.ndarray:
+def block_of(op: Dense) -> int:
+    """Return how many outputs a block best has: as many as there are registers for, or fewer, where too many weights would fill up the last block."""
+    outputs, count = op.weight_OI.shape
+    step = op.format.digits_per_group  # whole bytes
+    fewer = -(-outputs // (-(-outputs // BLOCK) * step)) * step
+    spared = (-outputs % BLOCK - -outputs % fewer) * count // step
+    return fewer if spared > VARIANT_BYTES else BLOCK
+
+
+def packed(op: Dense, block: int = BLOCK) -> np.ndarray:
     """Return the weight bytes in the order the kernel reads them: block of outputs, input, output in the block.
 
     A byte holds one digit, or two, the lower output in the low nibble. Weights of zero fill up the last block.
     """
     outputs, count = op.weight_OI.shape
-    rows = np.zeros((-(-outputs // BLOCK) * BLOCK, count), np.int64)
+    rows = np.zeros((-(-outputs // block) * block, count), np.int64)
     rows[:outputs] = op.weight_OI
-    digits = (_BIAS[op.format.name] - rows).reshape(-1, BLOCK, count).swapaxes(1, 2).reshape(-1)
+    digits = (_BIAS[op.format.name] - rows).reshape(-1, block, count).swapaxes(1, 2).reshape(-1)
     return (digits if op.format.name == "int8" else digits[::2] | digits[1::2] << 4).astype(np.uint8)
 
 
-def c_function(name: str, format_name: str, x_type: str, y_type: str, y_place: str = "") -> str:
+def c_function(name: str, format_name: str, x_type: str, y_type: str, y_place: str = "", block: int = BLOCK) -> str:
     """Return the text of `static void NAME(w, x, inputs, y, outputs)`: y[o] = sum of weight[o][i] * x[i].
 
     format_name: int8 or int4. x_type: uint8_t or int8_t. y_type: int32_t (24-bit sums) or int16_t (16-bit sums). y_place: what
     that type is called where y lies, if otherwise.
     The function reads `packed` bytes in program memory; inputs and outputs: 1..65535.
     """
-    kernel = _Kernel.of(format_name, x_type, y_type)
-    steps = (*kernel.sum_inputs(), *kernel.block(), *kernel.pass_over_inputs(), *kernel.results())
+    kernel = _Kernel.of(format_name, x_type, y_type, block)
+    steps = (*kernel.sum_inputs(), *kernel.start(), *kernel.pass_over_inputs(), *kernel.results())
     text = "\n".join('        "' + step.replace("; ", r"\n ") + r'\n"' for step in steps)
     return _FUNCTION.format(
-        name=name, x_type=x_type, y_type=y_place or y_type, sums=BLOCK * kernel.bytes, bytes=kernel.bytes, asm=text
+        name=name, x_type=x_type, y_type=y_place or y_type, sums=block * kernel.bytes, block=block, bytes=kernel.bytes, asm=text
     )
 
 
-def estimate(op: Dense, x_type: str, y_type: str, nonzero: float) -> float:
+def estimate(op: Dense, x_type: str, y_type: str, nonzero: float, block: int = BLOCK) -> float:
     """Return the cycles of a call where a share `nonzero` (0..1) of the inputs is not zero, half of the signed ones negative.
 
     Instructions counted one by one, and 200 cycles for the call and the saving of registers.
     """
     outputs, count = op.weight_OI.shape
-    kernel = _Kernel.of(op.format.name, x_type, y_type)
-    blocks, passes = -(-outputs // BLOCK), -(-count // 256)
+    kernel = _Kernel.of(op.format.name, x_type, y_type, block)
+    blocks, passes = -(-outputs // block), -(-count // 256)
     an_input = 9 + nonzero * (kernel.nonzero_cycles - 9)
     a_block = 32 + 25 * kernel.bytes + 7 * passes
     a_result = (33.5 if kernel.paired else 22) if kernel.wide else (20.5 if kernel.paired else 16)
     return 200 + (11 + kernel.signed) * count + blocks * (a_block + an_input * count) + a_result * outputs
 
 
-_FUNCTION = """/* y[o] = sum of weight[o][i] * x[i], sums of {bytes} bytes, 8 outputs at a time; zero inputs are skipped.
+_FUNCTION = """/* y[o] = sum of weight[o][i] * x[i], sums of {bytes} bytes, {block} outputs at a time; zero inputs are skipped.
    X: inputs; Z: weights; r16: an input; r17: weights; r2..r15, r28, r29: the low bytes of the sums; r18..r25: their third bytes.
    The compiler saves every register but Y, which the assembly saves itself: it may be the frame pointer. */
 static void __attribute__((noinline, noclone)) {name}(const uint8_t *w, const {x_type} *x, uint16_t inputs, {y_type} *y, uint16_t outputs)
@@ -110,16 +125,17 @@ static void __attribute__((noinline, noclone)) {name}(const uint8_t *w, const {x
 class _Kernel:
     """One variant as assembly; instructions are separated by '; '.
 
-    paired: two digits a byte. signed: the inputs are. bytes: of a sum, 2 or 3.
+    paired: two digits a byte. signed: the inputs are. bytes: of a sum, 2 or 3. block: outputs, even where digits are paired.
     """
 
     paired: bool
     signed: bool
     bytes: int
+    block: int
 
     @classmethod
-    def of(cls, format_name: str, x_type: str, y_type: str) -> _Kernel:
-        return cls(format_name == "int4", x_type == "int8_t", _SUM_BYTES.get(y_type, 2))
+    def of(cls, format_name: str, x_type: str, y_type: str, block: int) -> _Kernel:
+        return cls(format_name == "int4", x_type == "int8_t", _SUM_BYTES.get(y_type, 2), block)
 
     @property
     def wide(self) -> bool:
@@ -141,13 +157,13 @@ class _Kernel:
     @property
     def nonzero_cycles(self) -> float:
         """Cycles of an input that is not zero; of both signs equally often."""
-        products = BLOCK * (2 + self.bytes) + (16 if self.paired else 24)
+        products = self.block * (2 + self.bytes + (2 if self.paired else 3))
         spills = self.wide * (4 if self.paired else 2 * self.signed)
         return 7 + products + spills + 2.5 * self.apart
 
     def at(self, field: str) -> int:
         """Return the place of a field of `state`."""
-        return BLOCK * self.bytes + {"total": 0, "x": 3, "inputs": 5, "y": 7, "outputs": 9}[field]
+        return self.block * self.bytes + {"total": 0, "x": 3, "inputs": 5, "y": 7, "outputs": 9}[field]
 
     def load(self, register: int, field: str, count: int = 2) -> str:
         return "; ".join(f"ldd r{register + i},Y+{self.at(field) + i}" for i in range(count))
@@ -168,11 +184,11 @@ class _Kernel:
             f"{self.load(24, 'inputs')}; cpse r24,r18; inc r25; {self.store(24, 'inputs')}",
         ]
 
-    def block(self) -> list[str]:
+    def start(self) -> list[str]:
         """Start a block: every sum is the total; the stack keeps the pointer to the state and the passes to go."""
-        others = [f"movw r{low},r2" for low in LOW[1:]]
+        others = [f"movw r{low},r2" for low in LOW[1 : self.block]]
         if self.wide:
-            others += [f"mov r{high},r{HIGH[0]}" for high in HIGH[1:]]
+            others += [f"mov r{high},r{HIGH[0]}" for high in HIGH[1 : self.block]]
         place = self.at("inputs")
         return [
             f"2: {self.load(26, 'x')}; ldd {self.counter},Y+{place}; ldd r16,Y+{place + 1}",
@@ -185,7 +201,7 @@ class _Kernel:
         """The inner loop, 256 inputs a pass at most; a zero input stays in the three lines around label 3."""
         return [
             "rjmp 4f",
-            f"3: adiw r30,{BLOCK // 2 if self.paired else BLOCK}; dec {self.counter}; breq 6f",
+            f"3: adiw r30,{self.block // 2 if self.paired else self.block}; dec {self.counter}; breq 6f",
             "4: ld r16,X+; tst r16; breq 3b" + ("; brmi 7f" if self.apart else ""),
             *self.products(negative=False),
             f"5: dec {self.counter}; brne 4b",
@@ -200,7 +216,7 @@ class _Kernel:
         unsigned = one_sign and not negative and not self.paired
         load, multiply = ("lpm r0,Z+", "mul r16,r0") if unsigned else ("lpm r17,Z+", self.multiply)
         lines = []
-        for k in range(BLOCK):
+        for k in range(self.block):
             high = f"; sbci r{HIGH[k]},{255 if negative else 0}" if self.wide else ""
             get = "swap r17" if self.paired and k % 2 else load
             lines.append(f"{get}; {multiply}; sub r{LOW[k]},r0; sbc r{LOW[k] + 1},r1{high}")
@@ -208,10 +224,10 @@ class _Kernel:
 
     def results(self) -> list[str]:
         """Take the sums out of the registers, make outputs of them, go on with the next block."""
-        size = BLOCK * self.bytes
+        size = self.block * self.bytes
         sums = [
             "; ".join(f"st X+,r{r}" for r in (low, low + 1, high)[: self.bytes])
-            for low, high in zip(LOW, HIGH, strict=True)
+            for low, high in zip(LOW[: self.block], HIGH, strict=False)
         ]
         return [
             "pop r16; pop r27; pop r26",
@@ -223,13 +239,13 @@ class _Kernel:
         ]
 
     def one_out(self) -> list[str]:
-        return [f"ldi r19,{BLOCK}", f"7: {self.fetch(20)}", self.write(20)]
+        return [f"ldi r19,{self.block}", f"7: {self.fetch(20)}", self.write(20)]
 
     def pair_out(self) -> list[str]:
         """From p and q to y0 and y1."""
         divide = "add r21,r20" + ("; adc r22,r21" if self.wide else "")
         return [
-            f"ldi r19,{BLOCK // 2}; ldi r23,16; clr r2",
+            f"ldi r19,{self.block // 2}; ldi r23,16; clr r2",
             f"7: {self.fetch(20)}; {self.fetch(16)}",
             f"{self.less_16(20, 16)}; {divide}",
             self.less_16(16, 20),

@@ -7,10 +7,10 @@ import math
 from levsha.emit.choose import NONZERO, Cost, Kernel
 from levsha.ir import Code, Op, Value
 from levsha.ops import Conv, Dense
-from levsha.ops.conv_code import is_contiguous, map_code, window_code
+from levsha.ops.conv_code import map_code, window_code
 from levsha.ops.window import WindowCode
 from levsha.targets.avr import dense24
-from levsha.targets.avr.portable import FLASH_BYTES, portable_conv, portable_dense
+from levsha.targets.avr.portable import FLASH_BYTES, around, portable_conv, portable_dense
 from levsha.targets.avr.requantize24 import Requantize24
 from levsha.targets.avr.window24 import Window24
 
@@ -26,16 +26,17 @@ class Dense24(Kernel):
 
     def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Dense)
-        return Cost(dense24.estimate(op, x[0].c_type, out.c_type, nonzero), FLASH_BYTES)
+        return Cost(dense24.estimate(op, x[0].c_type, out.c_type, nonzero, dense24.block_of(op)), FLASH_BYTES)
 
-    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Dense)
         return portable_dense(op, out, nonzero)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Dense)
-        name, functions = _functions(op, out, x[0])
-        return op.in_parts(name, dense24.BLOCK, dense24.packed(op), functions)
+        block = dense24.block_of(op)
+        name, functions = _functions(op, out, x[0], block)
+        return op.in_parts(name, block, dense24.packed(op, block), functions)
 
 
 class Conv24(Kernel):
@@ -50,13 +51,12 @@ class Conv24(Kernel):
     def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Conv)
         window = sum(dense24.estimate(group, x[0].c_type, out.c_type, nonzero) for group in _groups(op))
-        window += 0 if is_contiguous(op) else 45 + 8.3 * op.weight_OI.shape[1] * op.groups
-        window += (30 + 38 * len(op.weight_OI)) * pooled
+        window += around(op, out, pooled)
         return Cost(math.prod(op.out_size) * window, FLASH_BYTES)
 
-    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Conv)
-        return portable_conv(op, out, nonzero)
+        return portable_conv(op, out, nonzero, pooled)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Conv)
@@ -69,10 +69,10 @@ class Conv24(Kernel):
         return window_code(op, out, x[0], name, functions, dense24.BLOCK, packed)
 
 
-def _functions(op: Dense | Conv, out: Value, x: Value) -> tuple[str, dict[str, str]]:
+def _functions(op: Dense | Conv, out: Value, x: Value, block: int = dense24.BLOCK) -> tuple[str, dict[str, str]]:
     """Name and text of the assembly for a layer."""
-    name = f"dense24_{op.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}"
-    return name, {name: dense24.c_function(f"${name}", op.format.name, x.c_type, out.c_type, out.c_place)}
+    name = f"dense24_{op.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}{f'_{block}' if block < dense24.BLOCK else ''}"
+    return name, {name: dense24.c_function(f"${name}", op.format.name, x.c_type, out.c_type, out.c_place, block)}
 
 
 def _groups(op: Conv) -> list[Dense]:

@@ -34,7 +34,7 @@ class Requantize24(Kernel):
         assert isinstance(op, Requantize)
         return Cost(60 + out.size * (76 + 2 * min(op.shift - 16, 9)), 200)
 
-    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         return Cost(60 + out.size * 180, 80)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:

@@ -1,8 +1,9 @@
-"""Convolutions of int8 weights in AVR assembly that reads the image where it lies: no window is gathered, and of windows that are pooled the largest sums are kept.
+"""Convolutions in AVR assembly that reads the image where it lies: no window is gathered, and of windows that are pooled the largest sums are kept.
 
 Sums, weights and the trick with unsigned digits are those of dense24. The rows of a window are passed over one after the other; a window that
 meets zeros alone costs little more than finding that out. What is at y stays where it is larger: it starts at the smallest number.
 Padding is 0, so that taps in it are left out: such windows have fewer rows or columns, and the weights between are skipped.
+Weights lie there as bytes. Those of fewer bits are widened where they are few: what that takes in program memory has its price, see `choose`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from textwrap import indent
 
 from levsha.emit.choose import NONZERO, Cost, Kernel
+from levsha.formats import FORMATS
 from levsha.ir import Code, Constant, Op, Value, c_name
 from levsha.ops import Conv, Dense, MaxPool
 from levsha.ops.conv_code import map_code
@@ -21,35 +23,29 @@ from levsha.targets.avr.dense24 import BLOCK
 from levsha.targets.avr.portable import portable_conv
 
 LONGEST = 255  # elements of a row of a window: a counter of eight bits
+MOST_WIDENED = 1536  # bytes that weights of fewer than eight bits may take for the sake of speed
+FLASH_BYTES = 500  # of the code
 
 
 class Window24(Kernel):
-    """int8 layers on uint8_t images, in place: see the module."""
+    """Weights of a byte, or a few of fewer bits, on uint8_t images, in place: see the module."""
 
     name = "window24"
     op = Conv
 
     def takes(self, op: Op, out: Value, *x: Value) -> bool:
-        if not isinstance(op, Conv) or op.is_depthwise or op.groups > 1 or op.format.name != "int8":
+        if not isinstance(op, Conv) or op.groups > 1 or x[0].c_type != "uint8_t" or not dense24.sums_fit(out):
             return False
-        (height, width, _), (lines, columns) = op.shape, op.kernel
-        plain = not any(op.pads) or (
-            not op.pad_C.any()
-            and set(op.dilations) == {1}
-            and op.real_taps().all()
-            and lines <= height
-            and columns <= width
-        )
-        inputs, run = op.weight_OI.shape[1], op.kernel[1] * op.shape[2]
-        small = (
-            run <= LONGEST
-            and inputs * x[0].hi < 1 << 16
-            and _blocks(op) < 256
-            and inputs * BLOCK * _blocks(op) <= ARRAY_BYTES
-        )
-        return bool(
-            dense24.takes(op, out, x[0]) and x[0].c_type == "uint8_t" and plain and op.dilations[1] == 1 and small
-        )
+        (rows, columns), inputs = op.kernel, op.weight_OI.shape[1]
+        plain = op.dilations[1] == 1 and not any(op.pads) or (
+            set(op.dilations) == {1} and not op.pad_C.any() and op.real_taps().all() and rows <= op.shape[0] and columns <= op.shape[1]
+        )  # fmt: skip
+        counted = columns * op.shape[2] <= LONGEST and inputs * x[0].hi < 1 << 16 and _blocks(op) < 256
+        return bool(plain and counted and -127 <= op.weight_OI.min() <= op.weight_OI.max() <= 127 and self._stored(op))
+
+    def _stored(self, op: Conv) -> bool:
+        """Whether the weights may lie there as bytes: those of fewer bits only where they are few."""
+        return _weight_bytes(op) <= (ARRAY_BYTES if op.format.name == "int8" else MOST_WIDENED)
 
     def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         """Instructions counted one by one; where nothing is pooled, the portable C around them measured."""
@@ -58,11 +54,12 @@ class Window24(Kernel):
         a_block = 60 + 32 * rows + inputs * (9 + nonzero * (62 - 24 + 8 * size)) + BLOCK * (9 + 5 * size)
         around = 60 if pooled else 240 + 10 * size * len(op.weight_OI)
         window = around + 7 * inputs + 8 * rows + _blocks(op) * a_block + 60 * bool(any(op.pads))
-        return Cost(math.prod(op.out_size) * window, 500)
+        widened = _weight_bytes(op) - op.format.packed_bytes(op.weight_OI.size)
+        return Cost(math.prod(op.out_size) * window, FLASH_BYTES + widened)
 
-    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO) -> Cost:
+    def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Conv)
-        return portable_conv(op, out, nonzero)
+        return portable_conv(op, out, nonzero, pooled)
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Conv)
@@ -72,7 +69,7 @@ class Window24(Kernel):
         assert isinstance(op, Conv)
         padded = any(op.pads)
         kernel = f"window24_{out.c_type[:-2]}{'_pad' if padded else ''}"
-        rows = Dense(name=op.name, inputs=op.inputs, weight_OI=op.weight_OI, format=op.format)
+        rows = Dense(name=op.name, inputs=op.inputs, weight_OI=op.weight_OI, format=FORMATS["int8"])
         weight, counter = f"{op.name}_weight", op.c_counter(x[0], out)
         (_, width, channels), (lines, columns), outputs = op.shape, op.kernel, len(op.weight_OI)
         inputs = op.weight_OI.shape[1]
@@ -98,13 +95,19 @@ class Window24(Kernel):
         return WindowCode(declared, body, counter, constants, functions, _blocks(op) * BLOCK, least, pooled)
 
 
+def _weight_bytes(op: Conv) -> int:
+    return op.weight_OI.shape[1] * BLOCK * _blocks(op)
+
+
 def _blocks(op: Conv) -> int:
     return -(-len(op.weight_OI) // BLOCK)
 
 
 def _pooled(op: Conv, pool: MaxPool, source: str, call: str) -> str:
-    """Statements that take all windows of a pool's window in, the largest at `most`."""
+    """Statements that take all windows of a pool's window in, the largest at y; none where they are too many to count in eight bits."""
     (_, width, channels), (down, right), (lines, columns) = op.shape, op.strides, pool.kernel
+    if max(lines, columns) > LONGEST:
+        return ""
     at = f"(py * {pool.strides[0] * down * width} + px * {pool.strides[1] * right}) * {channels}"
     back = (down * width - columns * right) * channels
     sizes = f"s.columns = {columns};\ns.lines = {lines};\ns.down = (uint16_t)({back});"
