@@ -27,6 +27,7 @@ from levsha.targets.avr import Uno
 
 OUT = Path(__file__).parent / "out"
 BATCHES, BATCH, SEED = 100, 64, 0
+IMAGES = 2000  # that the accuracy is of
 
 
 class MiniCNN(nn.Module):
@@ -88,9 +89,9 @@ def main() -> None:
     train, test = load_images(data)
     model = trained(data, train.x, np.asarray(train.y))
     print(f"{data}, {count} test images, on the ATmega328P")
-    print("format     accuracy  flash  static  stack   SRAM    cycles  /MAC     ms  wrong")
+    print("format      accuracy  flash  static  stack   SRAM    cycles  /MAC     ms  wrong")
     for name in formats or FORMATS:
-        x, y = test.x, np.asarray(test.y)
+        x, y = test.x[:IMAGES], np.asarray(test.y)[:IMAGES]
         net = levsha.convert(model, train.x[:2000], np.asarray(train.y)[:2000], name)
         integers = net.integers(next(iter(net.graph.inputs)), x.astype(np.float64).reshape(len(x), -1))
         x_N = integers.reshape(len(x), *next(iter(net.graph.inputs.values())).shape)

@@ -12,8 +12,9 @@ from levsha.formats import FORMATS
 from levsha.ir import C_TYPES, Value
 from levsha.ops.dense import Dense
 from levsha.targets import TARGETS
-from levsha.targets.avr import dense24
+from levsha.targets.avr import dense24, dense24_text
 from levsha.targets.avr.dialect import AVR
+from levsha.targets.avr.kernels import block_of
 from levsha.targets.avr.simulate import Area, run_vectors
 from levsha.targets.avr.sketch import MARK
 from levsha.targets.avr.uno import FLAGS, SRAM_START
@@ -38,9 +39,9 @@ def layer(weights: str, weight_OI: np.ndarray) -> Dense:
     return Dense(name="y", inputs=("x",), weight_OI=weight_OI, format=FORMATS[weights])
 
 
-def firmware(op: Dense, x_type: str, y_type: str, calls: Sequence[int]) -> str:
+def firmware(op: Dense, x_type: str, y_type: str, calls: Sequence[int], block: int) -> str:
     """Return a main that computes the layer's first outputs, as many as each call asks for, every result before a guard."""
-    count, data = op.weight_OI.shape[1], ",".join(map(str, dense24.packed(op)))
+    count, data = op.weight_OI.shape[1], ",".join(map(str, dense24.packed(op, block)))
     room = sum(calls) + len(calls)
     lines, start = [], 0
     for outputs in calls:
@@ -49,7 +50,7 @@ def firmware(op: Dense, x_type: str, y_type: str, calls: Sequence[int]) -> str:
     return "\n".join([
         PROLOGUE, MARK, "#include <string.h>", f"static const uint8_t weight[] LEVSHA_FLASH = {{{data}}};",
         f"static {x_type} x[{count}];", f"static {y_type} y[{room}];",
-        dense24.c_function("layer", op.format.name, x_type, y_type),
+        dense24_text.c_function("layer", op.format.name, x_type, y_type, block=block),
         "int main(void)", "{", '    __asm__ volatile("" :: "r"(x), "r"(y) : "memory");', "    for (;;) {",
         f"        memset(y, {GUARD}, sizeof y);", "        LEVSHA_MARK(0x10);", *lines, "        LEVSHA_MARK(0x20);", "    }", "}", "",
     ])  # fmt: skip
@@ -63,10 +64,11 @@ def run(
     folder: Path,
     calls: Sequence[int] = OUTPUTS,
     flags: Sequence[str] = (),
+    block: int = dense24_text.BLOCK,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the results of each call, shape (N, outputs + guard), and the cycles between the marks."""
     folder.joinpath("mark.h").write_text(mark_header())
-    folder.joinpath("main.c").write_text(firmware(op, x_type, y_type, calls))
+    folder.joinpath("main.c").write_text(firmware(op, x_type, y_type, calls, block))
     basic = [flag for flag in FLAGS if flag != "-std=c99" or "c++" not in flags]
     call(["avr-gcc", *basic, *flags, "-o", "main.elf", "main.c"], "test", cwd=folder)
     words = [line.split() for line in call(["avr-nm", "-C", "main.elf"], "test", cwd=folder).splitlines()]
@@ -121,6 +123,23 @@ def test_every_number_of_outputs(weights: str, x_type: str, count: int, tmp_path
     out = op.infer(value)
     assert dense24.takes(op, Value(out.shape, min(out.lo, -(1 << 15) - 1), out.hi), value)
     assert_exact(op, x_NI, x_type, "int32_t", tmp_path)
+
+
+@pytest.mark.parametrize("x_type", X_TYPES)
+@pytest.mark.parametrize(("weights", "block"), [("int8", 1), ("int8", 5), ("int8", 7), ("int4", 2), ("int4", 6)])
+def test_blocks_of_fewer_outputs(weights: str, block: int, x_type: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(block)
+    op = layer(weights, extremes(weights, OUTPUTS[-1], 30, rng))
+    assert_exact(op, corners(x_type, 30, rng), x_type, "int32_t", tmp_path, block=block)
+
+
+def test_a_block_is_smaller_only_where_that_saves_more_than_its_code() -> None:
+    def block(weights: str, outputs: int, count: int) -> int:
+        return block_of(layer(weights, np.ones((outputs, count), int)))
+
+    assert [block("int8", outputs, 400) for outputs in (1, 8, 10, 12, 16, 17)] == [1, 8, 5, 6, 8, 6]
+    assert [block("int4", outputs, 400) for outputs in (1, 8, 10, 12, 16)] == [2, 8, 6, 6, 8]
+    assert block("int8", 10, 60) == 8
 
 
 @pytest.mark.parametrize("x_type", X_TYPES)

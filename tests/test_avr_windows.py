@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.nets import mini_cnn
 from levsha.emit.choose import Cost, Kernel, choose
 from levsha.formats import FORMATS
 from levsha.interpret import interpret
@@ -90,6 +91,19 @@ def test_every_window_of_every_geometry(about: str, pool: tuple[int, int] | None
     cycles_of(chain.graph, forced(Window24, Requantize24), x, tmp_path)
 
 
+@pytest.mark.parametrize("weights", ["binary", "ternary", "two_bit_z80", "int3", "int4"])
+def test_few_weights_of_few_bits_are_widened(weights: str, tmp_path: Path) -> None:
+    """The planner widens them in a MiniCNN's first layer, and counts what they take more."""
+    graph = mini_cnn(weights)
+    op, values = graph.ops[0], graph.values
+    best = choose(op, values, UNO.kernels, pooled=True)
+    assert best and best.name == "window24"
+    cost = best.cost(op, values[op.name], values["x"])
+    assert cost.flash_bytes == 500 + 72 - FORMATS[weights].packed_bytes(72)
+    chain = Chain((6, 5, 3)).conv(weights, 10).requantize().pool()
+    cycles_of(chain.graph, forced(Window24), rows_of(chain.x, np.random.default_rng(0)), tmp_path)
+
+
 def conv(outputs: int, weight: int, **more: Any) -> Conv:
     fields: dict[str, Any] = {"shape": (2, 16, 8), "kernel": (2, 16)} | more
     count = fields["kernel"][0] * fields["kernel"][1] * fields["shape"][2]
@@ -112,9 +126,9 @@ def test_the_ends_of_24_bits(weight: int, tmp_path: Path) -> None:
         {"pads": (0, 1, 0, 1), "pad_I": np.arange(8)},
         {"pads": (1, 1, 0, 0), "dilations": (1, 2)},
         {"pads": (2, 0, 0, 0)},
-        {"format": FORMATS["int4"], "weight_OI": np.ones((2, 32), int)},
+        {"format": FORMATS["int4"], "weight_OI": np.ones((49, 32), int)},
     ],
-    ids=["groups", "padding", "dilations", "windows in the padding", "format"],
+    ids=["groups", "padding", "dilations", "windows in the padding", "many weights of few bits"],
 )
 def test_takes_only_what_is_exact(change: dict[str, Any]) -> None:
     plain = conv(2, 1, shape=(3, 4, 8), kernel=(2, 2))
@@ -142,8 +156,6 @@ def test_the_estimates_are_near(pooled: bool, tmp_path: Path) -> None:
             for row, cycles in zip(x, found, strict=True):
                 cost = kernel().cost(op, values[op.name], values["x"], nonzero=float((row != 0).mean()), pooled=pooled)
                 assert cost.cycles == pytest.approx(cycles, rel=0.12)
-        best = choose(op, values, UNO.kernels, pooled)
-        assert best and best.name == ("window24" if pooled or shape[2] > 1 else "conv24")
 
 
 SHIFTS = (16, 17, 22, 23, 24, 25, 30)

@@ -150,17 +150,6 @@ def c_long(index: str) -> str:
     return "" if index == "uint16_t" else "_long"
 
 
-def c_lowest(c_type: str) -> str:
-    """Return the C of the smallest number of a type.
-
-    >>> c_lowest("uint8_t"), c_lowest("int8_t")
-    ('0', '(int8_t)(-127 - 1)')
-    """
-    lowest = C_TYPES[c_type][0]
-    # less one: the smallest literal of a type is of a wider one in C
-    return f"({c_type})({lowest + 1} - 1)" if lowest else "0"
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Op(ABC):
     """One step of a graph: its meaning in numpy, its proven range and its portable C."""

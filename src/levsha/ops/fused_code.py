@@ -10,9 +10,9 @@ from dataclasses import replace
 from textwrap import indent
 from typing import NamedTuple
 
-from levsha.ir import Code, Op, Value, c_index, c_long, c_lowest, c_name
+from levsha.ir import Code, Op, Value, c_index, c_long, c_name
 from levsha.ops.lookup import Lookup
-from levsha.ops.max_pool import MaxPool
+from levsha.ops.max_pool import MaxPool, c_lowest
 from levsha.ops.requantize import Requantize
 from levsha.ops.window import WindowCode, Windowed
 
@@ -101,13 +101,8 @@ def _pooled(
         declared.append(window.sums(sums, c_name(op.name)))
         begin = [*window.start(c_name(op.name)), f"{sums.c_place} *y = {c_name(op.name)};", window.body]
         inner = [*begin, *_chain(before, pixel, code_of), f"${largest}({c_name(kept)}, {c_name(most)}, {sums.size});"]
-    ends = [f"const {counter} {at}_end = ({counter})({label} * {stride} + {size});"
-            for at, label, stride, size in zip(("oy", "ox"), ("py", "px"), pool.strides, pool.kernel, strict=True)]  # fmt: skip
-    loops = [f"for ({counter} {at} = ({counter})({label} * {stride}); {at} < {at}_end; ++{at})"
-             for at, label, stride in zip(("oy", "ox"), ("py", "px"), pool.strides, strict=True)]  # fmt: skip
-    nest = f"{loops[0]}\n    {loops[1]} {{\n{indent(chr(10).join(inner), ' ' * 8)}\n    }}"
     at_once = window.pooled(pool) if itself and window.pooled else ""
-    every = [f"{sums.c_place} *y = {c_name(most)};", at_once] if at_once else [*ends, nest]
+    every = [f"{sums.c_place} *y = {c_name(most)};", at_once] if at_once else _nest(pool, counter, inner)
     room = window.room if itself else sums.size
     each = f"for ({counter} c = 0; c < {sums.size}; ++c)"
     fill = [f"{each} {c_name(most)}[c] = {c_lowest(value.c_type)};"]
@@ -126,6 +121,16 @@ def _pooled(
 {body}
     }}"""
     return loops, functions
+
+
+def _nest(pool: MaxPool, counter: str, inner: Sequence[str]) -> list[str]:
+    """Statements for every window (oy, ox) of the pool's window (py, px)."""
+    ends = [f"const {counter} {at}_end = ({counter})({label} * {stride} + {size});"
+            for at, label, stride, size in zip(("oy", "ox"), ("py", "px"), pool.strides, pool.kernel, strict=True)]  # fmt: skip
+    loops = [f"for ({counter} {at} = ({counter})({label} * {stride}); {at} < {at}_end; ++{at})"
+             for at, label, stride in zip(("oy", "ox"), ("py", "px"), pool.strides, strict=True)]  # fmt: skip
+    nest = f"{loops[0]}\n    {loops[1]} {{\n{indent(chr(10).join(inner), ' ' * 8)}\n    }}"
+    return [*ends, nest]
 
 
 def sums_are_pooled(ops: Sequence[Op]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from levsha.builder import OnnxBuilder
 from levsha.errors import LevshaError
-from levsha.ir import Code, Constant, Graph, Value, c_lowest
+from levsha.ir import C_TYPES, Code, Constant, Graph, Value
 from levsha.ops.pool import pool_code, pool_examples, pool_window
 from levsha.ops.window import WindowCode, Windowed
 from levsha.ops.window_onnx import max_onnx
@@ -47,3 +47,14 @@ class MaxPool(Windowed):
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Graph]:
         yield from pool_examples(cls)
+
+
+def c_lowest(c_type: str) -> str:
+    """Return the C of the smallest number of a type.
+
+    >>> c_lowest("uint8_t"), c_lowest("int8_t")
+    ('0', '(int8_t)(-127 - 1)')
+    """
+    lowest = C_TYPES[c_type][0]
+    # less one: the smallest literal of a type is of a wider one in C
+    return f"({c_type})({lowest + 1} - 1)" if lowest else "0"

@@ -9,10 +9,12 @@ from levsha.ir import Code, Op, Value
 from levsha.ops import Conv, Dense
 from levsha.ops.conv_code import map_code, window_code
 from levsha.ops.window import WindowCode
-from levsha.targets.avr import dense24
+from levsha.targets.avr import dense24, dense24_text
 from levsha.targets.avr.portable import FLASH_BYTES, around, portable_conv, portable_dense
 from levsha.targets.avr.requantize24 import Requantize24
 from levsha.targets.avr.window24 import Window24
+
+VARIANT_BYTES = 400  # of weights that another number of outputs must save: its code takes as much
 
 
 class Dense24(Kernel):
@@ -26,7 +28,7 @@ class Dense24(Kernel):
 
     def cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Dense)
-        return Cost(dense24.estimate(op, x[0].c_type, out.c_type, nonzero, dense24.block_of(op)), FLASH_BYTES)
+        return Cost(dense24.estimate(op, x[0].c_type, out.c_type, nonzero, block_of(op)), FLASH_BYTES)
 
     def portable_cost(self, op: Op, out: Value, *x: Value, nonzero: float = NONZERO, pooled: bool = False) -> Cost:
         assert isinstance(op, Dense)
@@ -34,7 +36,7 @@ class Dense24(Kernel):
 
     def code(self, op: Op, out: Value, *x: Value) -> Code:
         assert isinstance(op, Dense)
-        block = dense24.block_of(op)
+        block = block_of(op)
         name, functions = _functions(op, out, x[0], block)
         return op.in_parts(name, block, dense24.packed(op, block), functions)
 
@@ -66,13 +68,24 @@ class Conv24(Kernel):
         assert isinstance(op, Conv)
         name, functions = _functions(op, out, x[0])
         packed = [dense24.packed(group) for group in _groups(op)]
-        return window_code(op, out, x[0], name, functions, dense24.BLOCK, packed)
+        return window_code(op, out, x[0], name, functions, dense24_text.BLOCK, packed)
 
 
-def _functions(op: Dense | Conv, out: Value, x: Value, block: int = dense24.BLOCK) -> tuple[str, dict[str, str]]:
+def block_of(op: Dense) -> int:
+    """Return how many outputs a block best has: as many as there are registers for, or fewer, where too many weights would fill up the last block."""
+    outputs, count = op.weight_OI.shape
+    step = op.format.digits_per_group  # whole bytes
+    fewer = -(-outputs // (-(-outputs // dense24_text.BLOCK) * step)) * step
+    spared = (-outputs % dense24_text.BLOCK - -outputs % fewer) * count // step
+    return fewer if spared > VARIANT_BYTES else dense24_text.BLOCK
+
+
+def _functions(op: Dense | Conv, out: Value, x: Value, block: int = dense24_text.BLOCK) -> tuple[str, dict[str, str]]:
     """Name and text of the assembly for a layer."""
-    name = f"dense24_{op.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}{f'_{block}' if block < dense24.BLOCK else ''}"
-    return name, {name: dense24.c_function(f"${name}", op.format.name, x.c_type, out.c_type, out.c_place, block)}
+    name = (
+        f"dense24_{op.format.name}_{x.c_type[:-2]}_{out.c_type[:-2]}{f'_{block}' if block < dense24_text.BLOCK else ''}"
+    )
+    return name, {name: dense24_text.c_function(f"${name}", op.format.name, x.c_type, out.c_type, out.c_place, block)}
 
 
 def _groups(op: Conv) -> list[Dense]:

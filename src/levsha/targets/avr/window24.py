@@ -19,7 +19,7 @@ from levsha.ops.conv_code import map_code
 from levsha.ops.dense import ARRAY_BYTES
 from levsha.ops.window import WindowCode
 from levsha.targets.avr import dense24, window24_text
-from levsha.targets.avr.dense24 import BLOCK
+from levsha.targets.avr.dense24_text import BLOCK
 from levsha.targets.avr.portable import portable_conv
 
 LONGEST = 255  # elements of a row of a window: a counter of eight bits
@@ -37,7 +37,7 @@ class Window24(Kernel):
         if not isinstance(op, Conv) or op.groups > 1 or x[0].c_type != "uint8_t" or not dense24.sums_fit(out):
             return False
         (rows, columns), inputs = op.kernel, op.weight_OI.shape[1]
-        plain = op.dilations[1] == 1 and not any(op.pads) or (
+        plain = (op.dilations[1] == 1 and not any(op.pads)) or (
             set(op.dilations) == {1} and not op.pad_C.any() and op.real_taps().all() and rows <= op.shape[0] and columns <= op.shape[1]
         )  # fmt: skip
         counted = columns * op.shape[2] <= LONGEST and inputs * x[0].hi < 1 << 16 and _blocks(op) < 256

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from levsha.ir import Value
-from levsha.targets.avr import dense24
-from levsha.targets.avr.dense24 import BLOCK
+from levsha.targets.avr import dense24, dense24_text
+from levsha.targets.avr.dense24_text import BLOCK
 
 FIELDS = {  # of the state, and their bytes: what the caller sets, and what the assembly keeps there
     "w": 2, "x": 2, "y": 2, "gap": 2, "across": 2, "down": 2, "skip": 2, "block": 2, "rows": 1, "run": 1, "columns": 1, "lines": 1,
@@ -69,25 +69,28 @@ def _total() -> list[str]:
 
 def _block(size: int) -> list[str]:
     """Label 12: a block of outputs, every sum the total; the state's place is on the stack meanwhile."""
-    wide = size == dense24.WIDE
+    wide = size == dense24_text.WIDE
     high = (
-        [f"ldd r{dense24.HIGH[0]},Y+{AT['total'] + 2}", *(f"mov r{h},r{dense24.HIGH[0]}" for h in dense24.HIGH[1:])]
+        [
+            f"ldd r{dense24_text.HIGH[0]},Y+{AT['total'] + 2}",
+            *(f"mov r{h},r{dense24_text.HIGH[0]}" for h in dense24_text.HIGH[1:]),
+        ]
         if wide
         else []
     )
     return [
         f"12: {_load(26, 'at')}; ldd r2,Y+{AT['total']}; ldd r3,Y+{AT['total'] + 1}; {_load(16, 'rows')}; {_store(16, 'rows_left')}",
         f"{_load(17, 'run')}; {_store(30, 'w_now')}; push r28; push r29",
-        "; ".join([*high, *(f"movw r{low},r2" for low in dense24.LOW[1:])]),
+        "; ".join([*high, *(f"movw r{low},r2" for low in dense24_text.LOW[1:])]),
         "brts 6f; rjmp 4f",
     ]
 
 
 def _rows(size: int, padded: bool) -> list[str]:
     """Label 4: an element, 6: the end of a row. A zero stays in the lines around label 3."""
-    third = size == dense24.WIDE
+    third = size == dense24_text.WIDE
     lines = []
-    for low, high in zip(dense24.LOW, dense24.HIGH, strict=True):
+    for low, high in zip(dense24_text.LOW, dense24_text.HIGH, strict=True):
         lines.append(
             f"lpm r0,Z+; mul r16,r0; sub r{low},r0; sbc r{low + 1},r1" + (f"; sbci r{high},0" if third else "")
         )
@@ -105,10 +108,10 @@ def _rows(size: int, padded: bool) -> list[str]:
 
 def _results(size: int, padded: bool) -> list[str]:
     """Label 7: keep the larger of y and the sums; r1:r0 holds what belongs into r29:r28."""
-    wide = size == dense24.WIDE
+    wide = size == dense24_text.WIDE
     unit = 4 if wide else 2
     lines = []
-    for k, (low, high) in enumerate(zip(dense24.LOW, dense24.HIGH, strict=True)):
+    for k, (low, high) in enumerate(zip(dense24_text.LOW, dense24_text.HIGH, strict=True)):
         at = unit * k
         compare = f"ldd r0,Z+{at}; ldd r1,Z+{at + 1}" + (f"; ldd r16,Z+{at + 2}" if wide else "")
         compare += f"; cp r0,r{low}; cpc r1,r{low + 1}" + (f"; cpc r16,r{high}" if wide else "") + "; brge 8f"
