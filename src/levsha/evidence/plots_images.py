@@ -12,6 +12,7 @@ from levsha.evidence.plots import COLOURS, new_figure, save_figure
 
 INK, ACCENT, GOOD = COLOURS[0], COLOURS[2], COLOURS[4]
 ACROSS = 10  # images side by side
+WIDE = 16  # characters of a title, from which it takes two lines
 MANY = 14  # classes from which their names stand upright
 
 
@@ -72,7 +73,7 @@ def draw_page(wrong: Sequence[tuple[np.ndarray, str]], right: Sequence[tuple[np.
         (images, colour, name) for images, colour, name in ((wrong, ACCENT, "wrong"), (right, GOOD, "right")) if images
     ]
     heights = [-(-len(images) // ACROSS) for images, _, _ in blocks]
-    figure, panels = new_figure(sum(heights), ACROSS, (1.15 * ACROSS, 1.5 * sum(heights)))
+    figure, panels = new_figure(sum(heights), ACROSS, (1.15 * ACROSS, 1.6 * sum(heights)))
     for axes in panels.flat:
         axes.set_axis_off()
     row = 0
@@ -80,7 +81,7 @@ def draw_page(wrong: Sequence[tuple[np.ndarray, str]], right: Sequence[tuple[np.
         for k, (image, title) in enumerate(images):
             axes = panels[row + k // ACROSS, k % ACROSS]
             show_image(axes, image)
-            axes.set_title(title, fontsize=7.5, color=colour)
+            axes.set_title(title if len(title) < WIDE else title.replace(" as ", "\nas "), fontsize=7.5, color=colour)
         panels[row, 0].text(-0.3, 0.5, name, transform=panels[row, 0].transAxes, rotation=90, va="center", color=colour)
         row += height
     save_figure(figure, stem)
@@ -113,11 +114,9 @@ def draw_bits(variants: Sequence[Mapping[str, Any]], stem: Path) -> None:
         axes.margins(0.15)
         axes.legend(frameon=False)
         for v in made:
+            label = f"{v['format']} {v[key]:{form}}"
             axes.annotate(
-                f"{v['format']}\n{v[key]:{form}}",
-                (v["bits"], v[key]),
-                textcoords="offset points",
-                xytext=(8, -4),
-                fontsize=8,
-            )
+                label, (v["bits"], v[key]), textcoords="offset points", xytext=(0, 9), fontsize=8, ha="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )  # fmt: skip
     save_figure(figure, stem)

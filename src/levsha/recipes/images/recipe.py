@@ -140,7 +140,7 @@ class ImagesRecipe(CapturedRecipe[Images]):
     def next_steps(self, settings: Images, results: Mapping[str, Any]) -> list[str]:
         out = settings.out
         return [
-            f"Next: levsha explain {out}; levsha export {out} --to c; levsha check {out} --target host; --batches 1000 goes on."
+            f"Next: levsha see {out} PICTURE.png; levsha explain {out}; levsha export {out} --to c; levsha check {out} --target host; --batches 1000 goes on."
         ]
 
 
