@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import levsha
 from levsha.cli import main
 from levsha.errors import LevshaError
 from levsha.net import Net
@@ -51,6 +52,7 @@ def test_a_run_trains_quantises_and_compares(finished: Path) -> None:
     assert found["notes"] and not list(finished.rglob("*.tmp"))
     chip = found["variants"][1]
     assert chip["accuracy_interval"][0] < chip["accuracy"] < chip["accuracy_interval"][1]
+    assert chip["margin"] == levsha.load(finished / "nets/float-int8.safetensors").application.to_json()["unsure_below"]
     assert set(chip["us"]) == {"1", "64"} and chip["onnx_mismatches"] == 0
     if not TARGETS["host"].missing():
         assert (chip["mismatches"], chip["vectors"], chip["net_sha256"] != "") == (0, 20, True)

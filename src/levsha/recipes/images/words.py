@@ -43,7 +43,7 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     said += mixed_sentences(results["variants"])
     if best["answered_right"] > best["accuracy"] + MORE_SURE:
         said.append(
-            f"Where its highest score lies {best['margin']} above the next, which validation images chose, it answers {best['answered']:.1f} % of them, "
+            f"Where its highest score lies {best['margin_each'][0]} above the next, which validation images chose, it answers {best['answered']:.1f} % of them, "
             f"{best['answered_right']:.2f} % of these rightly."
         )
     if best.get("ms"):
