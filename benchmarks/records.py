@@ -27,7 +27,7 @@ from levsha.conversion.captured import capture_all, net_of
 from levsha.conversion.opening import open_model
 from levsha.conversion.tuning import Tuning, tune
 from levsha.data.images import load_images
-from levsha.data.warp import Warp, shrink
+from levsha.data.warp import Warp
 from levsha.evidence.check import compare
 from levsha.files import read_kept, write_file
 from levsha.net import Net
@@ -115,16 +115,12 @@ class Data:
 @cache
 def data() -> Data:
     """Return the images, made smaller: 57 000 to learn from, 3 000 that choose, 10 000 to test on."""
-    train, test = load_images("mnist")
+    (train, _), (small, test) = load_images("mnist"), load_images("mnist", SIZE)
     assert train.y is not None and test.y is not None
     order = np.random.default_rng([9, 0]).permutation(len(train))
     held_out, learned = np.sort(order[:VALIDATION]), np.sort(order[VALIDATION:])
     pool = make_pool(train.x[learned], train.y[learned], SIZE, PASSES, WARP, 0, OUT / "pool")
-    return Data(pool, (_small(train.x[held_out]), train.y[held_out]), (_small(test.x), test.y))
-
-
-def _small(x: np.ndarray) -> np.ndarray:
-    return shrink(torch.from_numpy(x), SIZE).numpy().astype(np.float32)
+    return Data(pool, (small.x[held_out].astype(np.float32), train.y[held_out]), (test.x.astype(np.float32), test.y))
 
 
 @cache

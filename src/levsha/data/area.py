@@ -16,7 +16,7 @@ def average_areas(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
     height, width = x.shape[-2:]
     if (height, width) == (rows, columns):
         return x
-    down, across = _shares(height, rows), _shares(width, columns)
+    down, across = shares(height, rows), shares(width, columns)
     images = x.reshape(-1, height, width)
     step = max(1, CHUNK // (height * width))
     parts = [_averaged(images[start : start + step], down, across) for start in range(0, len(images), step)]
@@ -30,8 +30,8 @@ def _averaged(images: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.nd
     return ((2 * sums + area) // (2 * area)).astype(np.uint8)
 
 
-def _shares(old: int, new: int) -> np.ndarray:
-    """How much of each old pixel lies in each new one, (new, old), in units of 1 / new of an old one."""
+def shares(old: int, new: int) -> np.ndarray:
+    """Return how much of each old pixel lies in each new one, (new, old), in units of 1 / new of an old one."""
     edges_N, edges_O = np.arange(new + 1) * old, np.arange(old + 1) * new
     overlap = np.minimum(edges_N[1:, None], edges_O[None, 1:]) - np.maximum(edges_N[:-1, None], edges_O[None, :-1])
     return np.maximum(overlap, 0).astype(np.float64)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from levsha.data.area import shares
+
 KNOTS = 5  # along each side of the grid whose random shifts bend an image
 PART = 1000  # images at a time: what lies in the cache is warped fastest
 
@@ -58,21 +60,13 @@ def _affine(count: int, how: Warp, generator: torch.Generator) -> Tensor:
 
 
 def shrink(image_NCHW: Tensor, size: int | None) -> Tensor:
-    """Return images (N, C, H, W) with `size` rows and columns as uint8: each pixel the mean, rounded half up, of the area it covers.
+    """Return float images (N, C, H, W) with `size` rows and columns as uint8: each pixel the mean, rounded half up, of the area it covers.
 
     size: None: as many as there are.
 
     >>> shrink(torch.tensor([[[[0, 0, 0], [0, 9, 0], [0, 0, 99]]]]), 2).tolist()
     [[[[1, 1], [1, 45]]]]
     """
-    rows, columns = (_areas(side, size or side) for side in image_NCHW.shape[2:])
+    rows, columns = (torch.from_numpy(shares(side, size or side) / side).float() for side in image_NCHW.shape[2:])
     parts = [rows @ part.float() @ columns.t() for part in image_NCHW.split(PART)]
     return (torch.cat(parts) + 0.5).floor().clamp(0, 255).to(torch.uint8)
-
-
-def _areas(side: int, size: int) -> Tensor:
-    """The share of each of `side` pixels in each of `size`: (size, side)."""
-    at, share = torch.arange(side + 1, dtype=torch.float64), side / size
-    start = torch.arange(size, dtype=torch.float64)[:, None] * share
-    low, high = torch.maximum(at[None, :-1], start), torch.minimum(at[None, 1:], start + share)
-    return ((high - low).clamp_min(0) / share).float()
