@@ -14,6 +14,7 @@ import json
 import statistics
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 from torch import nn
 
 from benchmarks.convert_chip import chip_levsha
+from levsha.applications import Bare
 from levsha.conversion.captured import capture_all, net_of
 from levsha.conversion.opening import open_model
 from levsha.conversion.tuning import Tuning, tune
@@ -33,6 +35,7 @@ from levsha.files import read_kept, write_file
 from levsha.net import Net
 from levsha.recipes.images.pool import Pool, make_pool
 from levsha.store import graph_hash
+from levsha.targets.avr import Uno
 from levsha.train.fit import fit
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress
@@ -101,6 +104,7 @@ RECORDS = {
 TEACHER = ((32, 0, False), (32, 0, True), (64, 1, False), (64, 1, True), (96, 1, False))
 TEACHER_EPOCHS, TEACHER_RATE, TEACHER_DROPOUT = 24, 3e-3, 0.3
 AVERAGE = 0.995
+NET = "net.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,14 +173,26 @@ def accuracy(model: nn.Module, rows: tuple[np.ndarray, np.ndarray]) -> float:
     return 100 * float((said.argmax(1).numpy() == rows[1]).mean())
 
 
+def folder_of(name: str, seed: int) -> Path:
+    """Return where all of a net lies."""
+    return OUT / f"{name.replace(' ', '')}-{seed}"
+
+
+def key_of(name: str) -> dict[str, str]:
+    """Return what decides how a record's nets come out."""
+    return {"key": repr((RECORDS[name], TEACHER, TEACHER_EPOCHS, BATCH, WARP, PASSES, AVERAGE))}
+
+
+def is_made(name: str, seed: int) -> bool:
+    """Say whether a net was trained to the end."""
+    return (folder_of(name, seed) / NET).exists() and read_kept(folder_of(name, seed) / "net.json") == key_of(name)
+
+
 def made(name: str, seed: int) -> Net:
     """Return the integer net of a record, trained now or earlier."""
-    record, folder = RECORDS[name], OUT / f"{name.replace(' ', '')}-{seed}"
-    path = folder / "net.safetensors"
-    key = repr((record, TEACHER, TEACHER_EPOCHS, BATCH, WARP, PASSES, AVERAGE))
-    kept = folder / "net.json"
-    if path.exists() and read_kept(kept) == {"key": key}:
-        return Net.load(path)
+    record, folder = RECORDS[name], folder_of(name, seed)
+    if is_made(name, seed):
+        return Net.load(folder / NET)
     pool, validation = taught(), data().validation
     torch.manual_seed(seed)
     stream = pool.stream(BATCH, record.share, record.temperature)
@@ -200,8 +216,8 @@ def made(name: str, seed: int) -> Net:
         report=_said(f"{title}, rounded"), stream=stream,
     )  # fmt: skip
     net = net_of(tuned.captured, tuned.lower())
-    net.save(path)
-    write_file(kept, json.dumps({"key": key}))
+    net.save(folder / NET)
+    write_file(folder / "net.json", json.dumps(key_of(name)))
     return net
 
 
@@ -216,8 +232,9 @@ def right(net: Net, rows: tuple[np.ndarray, np.ndarray]) -> float:
 
 def measured(name: str, seed: int, images: int) -> dict[str, Any]:
     """Return the figures of a net: bytes, accuracies; flash, SRAM, ms and mismatches on the chip, where images are given to it."""
-    net, folder = made(name, seed), OUT / f"{name.replace(' ', '')}-{seed}"
-    key = {"net": graph_hash(net.graph), "images": images}
+    net, folder = made(name, seed), folder_of(name, seed)
+    sources = repr(sorted(Uno().firmware(net.graph, Bare(), "benchmark").sources.items())).encode()
+    key = {"net": graph_hash(net.graph), "images": images, "firmware": sha256(sources).hexdigest()}
     found = read_kept(folder / "figures.json")
     if found.get("key") != key:
         split = data()
@@ -258,17 +275,19 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(RECORDS), help="of the records; all where none is named")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=1000, help="that the first seed's net sees on the chip")
+    parser.add_argument("--kept", action="store_true", help="trains nothing: of the nets that are there")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    for seed in asked.seeds:  # a whole set of nets early, even where time ends
-        for name in asked.names:
-            made(name, seed)
-    figures = {
-        name: {seed: measured(name, seed, asked.images if seed == asked.seeds[0] else 0) for seed in asked.seeds}
-        for name in asked.names
-    }
+    wanted = [(name, seed) for seed in asked.seeds for name in asked.names]  # a whole set of nets early
+    there = [(name, seed) for name, seed in wanted if not asked.kept or is_made(name, seed)]
+    for name, seed in there:
+        made(name, seed)
+    figures: dict[str, dict[int, dict[str, Any]]] = {}
+    for name, seed in there:
+        images = 0 if name in figures else asked.images
+        figures.setdefault(name, {})[seed] = measured(name, seed, images)
     print(table(figures, asked.images))
-    (OUT.parent / "records.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_file(OUT.parent / "records.json", json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":
