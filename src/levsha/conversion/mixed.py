@@ -22,7 +22,8 @@ from levsha.ir import constant_bytes
 from levsha.lower import Node, Options, Pins, run_float
 from levsha.lower.build import settle
 from levsha.lower.choose_weights import choose_weights
-from levsha.lower.weights import columns_of, matrices_of, quantise
+from levsha.lower.node import Trace
+from levsha.lower.weights import Known, columns_of, matrices_of, quantise
 
 BUDGET = 20_000_000_000  # multiply-accumulates of all that is tried, about
 FEWEST, MOST = 24, 128  # rows
@@ -95,7 +96,9 @@ def layer_costs(captured: Captured, formats: Mapping[str, Sequence[Format]], opt
 
 
 @torch.inference_mode()
-def _cost(nodes: Sequence[Node], node: Node, known, x, traces, options: Options) -> float:
+def _cost(
+    nodes: Sequence[Node], node: Node, known: Mapping[str, Known], x: Mapping[str, torch.Tensor], traces: Mapping[str, Trace], options: Options
+) -> float:  # fmt: skip
     """What one layer's rounding costs; of a recurrent one, as a share of its weights, since its cell is rounded when it is lowered."""
     if node.cell is not None:
         return float(np.mean([_lost(matrix, options.format_of(node.name)) for matrix in matrices_of(node)]))
