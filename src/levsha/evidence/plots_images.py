@@ -111,12 +111,14 @@ def draw_bits(variants: Sequence[Mapping[str, Any]], stem: Path) -> None:
     right.set_ylim(bottom=0)
     for axes, key, form in ((left, "accuracy", ".2f"), (right, "kb", ".2f")):
         axes.set_xlabel("bits a weight")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(bits, [f"{b:.2g}" for b in bits])
         axes.margins(0.15)
         axes.legend(frameon=False)
         for v in made:
             label = f"{v['format']} {v[key]:{form}}"
             axes.annotate(
-                label, (v["bits"], v[key]), textcoords="offset points", xytext=(0, 9), fontsize=8, ha="center",
+                label, (v["bits"], v[key]), textcoords="offset points", xytext=(4, 5), fontsize=8, rotation=35, rotation_mode="anchor",
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )  # fmt: skip
     save_figure(figure, stem)
