@@ -4,7 +4,7 @@ MNIST at 16 x 16 pixels, the means of the areas of its 28 x 28. A teacher in flo
 same images and from the teacher, first in floats, then in the rounding of its integers (levsha.fine_tune's own), and becomes integers,
 which are what is measured: weights, multipliers and biases as packed, accuracy by the interpreter, flash, SRAM and milliseconds on the
 simulated chip. Nothing is chosen by the test images. Whatever is done is kept in benchmarks/out/records, and the same command goes on
-there. Prints a table, and writes benchmarks/out/records.json.
+there; --longer K trains K times as long, in a folder beside. Prints a table, and writes records.json there.
 """
 
 from __future__ import annotations
@@ -128,20 +128,21 @@ def data() -> Data:
 
 
 @cache
-def taught() -> Pool:
+def taught(longer: int) -> Pool:
     """Return the pool with the answers of the teacher, which is trained first."""
+    room = room_of(longer)
     torch.manual_seed(1000)
-    training = _training(TEACHER_EPOCHS, TEACHER_RATE, 1000)
+    training = _training(longer * TEACHER_EPOCHS, TEACHER_RATE, 1000)
     model = convolutional(TEACHER, TEACHER_DROPOUT)
     pool = data().pool
     teacher = fit(
-        model, pool.stream(BATCH), data().validation, training, folder=OUT / "teacher", report=_said("teacher")
+        model, pool.stream(BATCH), data().validation, training, folder=room / "teacher", report=_said("teacher")
     ).model
     print(
         f"teacher: validation {accuracy(teacher, data().validation):.2f}, test {accuracy(teacher, data().test):.2f}",
         flush=True,
     )
-    return pool.taught(teacher, OUT / "pool")
+    return pool.taught(teacher, room / "pool")
 
 
 def _training(epochs: int, rate: float, seed: int, average: float = AVERAGE) -> Training:
@@ -173,9 +174,14 @@ def accuracy(model: nn.Module, rows: tuple[np.ndarray, np.ndarray]) -> float:
     return 100 * float((said.argmax(1).numpy() == rows[1]).mean())
 
 
-def folder_of(name: str, seed: int) -> Path:
+def room_of(longer: int) -> Path:
+    """Return where everything lies whose trainings were so many times as long."""
+    return OUT if longer == 1 else OUT / f"longer-{longer}"
+
+
+def folder_of(name: str, seed: int, longer: int) -> Path:
     """Return where all of a net lies."""
-    return OUT / f"{name.replace(' ', '')}-{seed}"
+    return room_of(longer) / f"{name.replace(' ', '')}-{seed}"
 
 
 def key_of(name: str) -> dict[str, str]:
@@ -183,21 +189,22 @@ def key_of(name: str) -> dict[str, str]:
     return {"key": repr((RECORDS[name], TEACHER, TEACHER_EPOCHS, BATCH, WARP, PASSES, AVERAGE))}
 
 
-def is_made(name: str, seed: int) -> bool:
+def is_made(name: str, seed: int, longer: int) -> bool:
     """Say whether a net was trained to the end."""
-    return (folder_of(name, seed) / NET).exists() and read_kept(folder_of(name, seed) / "net.json") == key_of(name)
+    folder = folder_of(name, seed, longer)
+    return (folder / NET).exists() and read_kept(folder / "net.json") == key_of(name)
 
 
-def made(name: str, seed: int) -> Net:
+def made(name: str, seed: int, longer: int) -> Net:
     """Return the integer net of a record, trained now or earlier."""
-    record, folder = RECORDS[name], folder_of(name, seed)
-    if is_made(name, seed):
+    record, folder = RECORDS[name], folder_of(name, seed, longer)
+    if is_made(name, seed, longer):
         return Net.load(folder / NET)
-    pool, validation = taught(), data().validation
+    pool, validation = taught(longer), data().validation
     torch.manual_seed(seed)
     stream = pool.stream(BATCH, record.share, record.temperature)
     title = f"{name}, seed {seed}"
-    training = _training(record.float_epochs, record.float_rate, seed)
+    training = _training(longer * record.float_epochs, record.float_rate, seed)
     model = fit(
         record.model(),
         stream,
@@ -210,7 +217,7 @@ def made(name: str, seed: int) -> Net:
     rows = pool.x[:CALIBRATION].astype(np.float32)
     captured = capture_all(open_model(model, rows), rows, rows, (), (), False, pool.y[:CALIBRATION])
     ends = record.layers(captured.folded.nodes[0].name, captured.folded.nodes[-1].name)
-    tuning = Tuning(distil=0.0, training=_training(record.epochs, record.rate, seed, average=0.0), normal=True)
+    tuning = Tuning(distil=0.0, training=_training(longer * record.epochs, record.rate, seed, average=0.0), normal=True)
     tuned = tune(
         captured, *validation, record.weights, ends, tuning=tuning, folder=folder / "tuned", replace_folder=True,
         report=_said(f"{title}, rounded"), stream=stream,
@@ -230,9 +237,9 @@ def right(net: Net, rows: tuple[np.ndarray, np.ndarray]) -> float:
     return 100 * float((np.concatenate(said) == y).mean())
 
 
-def measured(name: str, seed: int, images: int) -> dict[str, Any]:
+def measured(name: str, seed: int, longer: int, images: int) -> dict[str, Any]:
     """Return the figures of a net: bytes, accuracies; flash, SRAM, ms and mismatches on the chip, where images are given to it."""
-    net, folder = made(name, seed), folder_of(name, seed)
+    net, folder = made(name, seed, longer), folder_of(name, seed, longer)
     sources = repr(sorted(Uno().firmware(net.graph, Bare(), "benchmark").sources.items())).encode()
     key = {"net": graph_hash(net.graph), "images": images, "firmware": sha256(sources).hexdigest()}
     found = read_kept(folder / "figures.json")
@@ -275,19 +282,20 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(RECORDS), help="of the records; all where none is named")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=1000, help="that the first seed's net sees on the chip")
+    parser.add_argument("--longer", type=int, default=1, help="how many times as many epochs, in a folder of its own")
     parser.add_argument("--kept", action="store_true", help="trains nothing: of the nets that are there")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     wanted = [(name, seed) for seed in asked.seeds for name in asked.names]  # a whole set of nets early
-    there = [(name, seed) for name, seed in wanted if not asked.kept or is_made(name, seed)]
+    there = [(name, seed) for name, seed in wanted if not asked.kept or is_made(name, seed, asked.longer)]
     for name, seed in there:
-        made(name, seed)
+        made(name, seed, asked.longer)
     figures: dict[str, dict[int, dict[str, Any]]] = {}
     for name, seed in there:
         images = 0 if name in figures else asked.images
-        figures.setdefault(name, {})[seed] = measured(name, seed, images)
+        figures.setdefault(name, {})[seed] = measured(name, seed, asked.longer, images)
     print(table(figures, asked.images))
-    write_file(OUT.parent / "records.json", json.dumps(figures, indent=2) + "\n")
+    write_file(room_of(asked.longer) / "records.json", json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":
