@@ -105,6 +105,18 @@ def test_few_bits_learn_what_rounding_lost(weights: str, gain: float) -> None:
     assert used == set(FORMATS[weights].grid.tolist())
 
 
+def test_what_quantising_alone_does_better_is_kept() -> None:
+    """A training that ruins the net is worth nothing."""
+    x, y, x_T, y_T = digits()
+    ruin = levsha.Training(epochs=1, rate=0.5, optimizer="adamw")
+    plain, tuned = (
+        levsha.convert(trained(), x, y, "int4", test=(x_T, y_T)),
+        levsha.fine_tune(trained(), x, y, "int4", test=(x_T, y_T), training=ruin),
+    )
+    assert tuned.about["integer"]["accuracy"] > plain.about["integer"]["accuracy"] - 3
+    assert tuned.about["fine_tuned"]["best_epoch"] == 0
+
+
 @pytest.mark.parametrize("weights", ["int4", "two_bit", "binary"])
 @pytest.mark.parametrize("kind", [*NETS, Recurrent, RecurrentLstm], ids=lambda kind: kind.__name__)
 def test_what_is_trained_is_what_the_integers_compute(kind: type[Net], weights: str) -> None:
@@ -199,8 +211,8 @@ def test_one_output_that_decides() -> None:
     model = nn.Sequential(nn.Linear(5, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 1))
     training = levsha.Training(epochs=20, loss="bce_with_logits", rate=5e-3)
     levsha.fit(model, (x, y[:, None].astype(np.float32)), training=training)
-    was, now = (call(model, x, y, "binary").about["integer"]["accuracy"] for call in (levsha.convert, levsha.fine_tune))
-    assert now > was + 3
+    was = levsha.convert(model, x, y, "binary", refine=BEFORE).about["integer"]["accuracy"]
+    assert levsha.fine_tune(model, x, y, "binary").about["integer"]["accuracy"] > was + 3
 
 
 def run_to_the_end(folder: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from levsha.capture.fold import INPUT
-from levsha.conversion.captured import Captured, options_of
+from levsha.conversion.captured import Captured, net_of, options_of
+from levsha.conversion.door import real_outputs
 from levsha.conversion.lesson import lesson_of
-from levsha.conversion.measure import goal_of
+from levsha.conversion.measure import Goal, goal_of, measure
 from levsha.conversion.tunable import Start, Tunable
 from levsha.errors import LevshaError, check_number
 from levsha.lower import Function, Lowered, Options, Pins, run_float
@@ -70,7 +71,7 @@ class Tuning:
 @dataclass(frozen=True, eq=False)
 class Tuned:
     """A tuned model. captured: with the nodes as they are now, weights on their grid. pins: so that the integers are those that were
-    trained. history: a line for every epoch; best_epoch: whose weights these are, 0 where none was trained."""
+    trained. history: a line for every epoch; best_epoch: whose weights these are, 0 where none was trained, or where quantising alone is better."""
 
     captured: Captured
     options: Options
@@ -110,11 +111,11 @@ def tune(
     ends = [node.activation for node in captured.folded.nodes if node.output in captured.folded.outputs]
     lesson = lesson_of(goal, float_NO, tuning.distil, not any(isinstance(end, Function) for end in ends))
     tunable = tunable_of(captured, options, tuning.keep, lesson.unit_O, tuning.normal)
-    history, best = [], 0
+    history, best, held_out = [], 0, np.arange(len(x))
     if tuning.trains:
-        learned, held_out = (
-            (np.arange(0), np.arange(len(x))) if stream else held_out_rows(len(x), tuning.settings().seed)
-        )
+        learned = held_out[:0]
+        if not stream:
+            learned, held_out = held_out_rows(len(x), tuning.settings().seed)
         settings = replace(tuning.settings(BATCH if stream else len(learned)), loss=lesson.loss)
         fitted = fit(
             tunable, stream or lesson.arrays(x, learned), lesson.held_out(x, held_out), settings, folder=folder,
@@ -122,7 +123,26 @@ def tune(
         )  # fmt: skip
         history, best = fitted.history, fitted.best_epoch
     nodes, pins = tunable.tuned(captured.calibration)
-    return Tuned(replace(captured, folded=replace(captured.folded, nodes=nodes)), options, pins, history, best)
+    tuned = Tuned(replace(captured, folded=replace(captured.folded, nodes=nodes)), options, pins, history, best)
+    if tuning.keep < 1.0 or not tuning.trains:
+        return tuned
+    goal = goal_of(None, float_NO, captured.opened.title) if goal is None else goal
+    plain = Tuned(captured, options, Pins(), history)
+    return _better(tuned, plain, x[held_out], goal.part(held_out), float_NO[held_out])
+
+
+def _better(tuned: Tuned, plain: Tuned, x: np.ndarray, goal: Goal, float_NO: np.ndarray) -> Tuned:
+    """What was trained, or what quantising alone makes, where that does better on rows that were not trained on."""
+    key = "accuracy" if goal.kind == "accuracy" else "r2"
+
+    def quality(made: Tuned) -> float:
+        net = net_of(made.captured, made.lower(), None)
+        return measure(real_outputs(made.captured, net, x), goal, float_NO)[key]
+
+    reached = quality(tuned)
+    if reached >= measure(float_NO, goal, float_NO)[key]:  # as good as in floats: more is chance
+        return tuned
+    return plain if quality(plain) > reached else tuned
 
 
 def held_out_rows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
