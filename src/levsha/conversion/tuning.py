@@ -23,6 +23,7 @@ from levsha.train.batch import Stream
 from levsha.train.fit import fit
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress
+from levsha.ways import REFINE
 
 HELD_OUT = 10  # one row in so many chooses the best epoch
 LEAST_ROWS = 4
@@ -96,16 +97,19 @@ def tune(
     replace_folder: bool = False,
     report: Callable[[Progress], None] | None = None,
     stream: Stream | None = None,
+    observer: str = "measured",
+    refine: Sequence[str] = REFINE,
 ) -> Tuned:
     """Return a captured model, trained on rows x (N, *shape) and right answers y as `convert` takes them, None where there are none.
 
     weights, layers: names of formats, of all layers and of single ones by pattern. folder: for checkpoints, see `fit`. stream: what is
     learned from instead, inputs and what the outputs should be (probabilities, of classes); all rows then choose the best epoch.
+    observer, refine: how the integers that it starts from are chosen, as Options has them.
     LevshaError for settings out of range, for fewer rows than a batch has, and for a folder that holds another training.
     """
     tuning = tuning or Tuning()
     tuning.check()
-    options = options_of(captured, weights, layers or {})
+    options = options_of(captured, weights, layers or {}, observer, refine)
     float_NO = captured.float_outputs(x)
     goal = None if y is None else goal_of(y, float_NO, captured.opened.title, captured.threshold)
     ends = [node.activation for node in captured.folded.nodes if node.output in captured.folded.outputs]

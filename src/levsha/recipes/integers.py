@@ -99,7 +99,7 @@ def make(
     tuned = tune(
         captured, rows.x, rows.y, variant.format.name, layers, folder=room / f"{variant.name}-tuning", replace_folder=True,
         tuning=Tuning(settings.fine_tune, settings.keep, seed=seed), report=lambda p: tell(f"epoch {p.line['epoch']:.0f}, loss {p.line['loss']:.4g}"),
-        stream=stream,
+        stream=stream, observer=settings.observer, refine=settings.refine,
     )  # fmt: skip
     lowered = tuned.lower(classes)
     return Made(variant, lowered, net_of(tuned.captured, lowered, classes))
