@@ -102,9 +102,8 @@ def tune(
 ) -> Tuned:
     """Return a captured model, trained on rows x (N, *shape) and right answers y as `convert` takes them, None where there are none.
 
-    weights, layers: names of formats, of all layers and of single ones by pattern. folder: for checkpoints, see `fit`. stream: what is
-    learned from instead, inputs and what the outputs should be (probabilities, of classes); all rows then choose the best epoch.
-    observer, refine: how the integers that it starts from are chosen, as Options has them.
+    weights, layers, observer, refine: what it starts from, see `options_of`. folder: for checkpoints, see `fit`. stream: what is learned
+    from instead, inputs and what the outputs should be (probabilities, of classes); all rows then choose the best epoch.
     LevshaError for settings out of range, for fewer rows than a batch has, and for a folder that holds another training.
     """
     tuning = tuning or Tuning()
@@ -130,12 +129,11 @@ def tune(
     tuned = Tuned(replace(captured, folded=replace(captured.folded, nodes=nodes)), options, pins, history, best)
     if tuning.keep < 1.0 or not tuning.trains:
         return tuned
-    goal = goal_of(None, float_NO, captured.opened.title) if goal is None else goal
-    plain = Tuned(captured, options, Pins(), history)
-    return _better(tuned, plain, x[held_out], goal.part(held_out), float_NO[held_out])
+    goal = goal or goal_of(None, float_NO, captured.opened.title)
+    return _better(tuned, captured, x[held_out], goal.part(held_out), float_NO[held_out])
 
 
-def _better(tuned: Tuned, plain: Tuned, x: np.ndarray, goal: Goal, float_NO: np.ndarray) -> Tuned:
+def _better(tuned: Tuned, captured: Captured, x: np.ndarray, goal: Goal, float_NO: np.ndarray) -> Tuned:
     """What was trained, or what quantising alone makes, where that does better on rows that were not trained on."""
     key = "accuracy" if goal.kind == "accuracy" else "r2"
 
@@ -146,6 +144,7 @@ def _better(tuned: Tuned, plain: Tuned, x: np.ndarray, goal: Goal, float_NO: np.
     reached = quality(tuned)
     if reached >= measure(float_NO, goal, float_NO)[key]:  # as good as in floats: more is chance
         return tuned
+    plain = Tuned(captured, tuned.options, Pins(), tuned.history)
     return plain if quality(plain) > reached else tuned
 
 
