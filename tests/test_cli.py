@@ -130,9 +130,9 @@ def test_bad_flags(words: list[str], said: str, data: Path, capsys: pytest.Captu
     [
         (
             ["fly"],
-            "command 'fly': unknown; there are run, convert, train, chat, ask, predict, check, explain, export, targets, formats",
+            "command 'fly': unknown; there are run, convert, train, chat, ask, see, predict, check, explain, export, targets, formats",
         ),
-        (["run", "chess"], "recipe 'chess': unknown; there are tinychat, convert, regression"),
+        (["run", "chess"], "recipe 'chess': unknown; there are tinychat, images, convert, regression"),
         (["targets", "x"], "takes no arguments"),
         (["check"], "The folder of a run. (required)"),
         (["check", "nowhere"], "nowhere: is no finished run"),

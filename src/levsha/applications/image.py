@@ -151,7 +151,7 @@ class Image(Application):
         (True, [-3, 4])
         """
         scores = [int(word) for word in said.rpartition(": ")[2].split()]
-        return self.unsure(np.array(scores)), scores
+        return bool(self.unsure(np.array(scores))), scores
 
     def classes(self, graph: Graph) -> tuple[str, ...]:
         """Return the names that are said."""

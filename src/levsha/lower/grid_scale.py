@@ -25,7 +25,7 @@ def exact_scale(weight_OI: np.ndarray, weights: Format, either_sign: bool = Fals
 
     >>> from levsha.formats import FORMATS
     >>> exact_scale(np.array([[0.5, -0.5, 1.5, 0.0]]), FORMATS["two_bit"]).round(3).tolist()
-    [0.5]
+    [0.458]
     """
     middles = (weights.grid[1:] + weights.grid[:-1]) / 2
     points = weight_OI.shape[1] * max(int((middles > 0).sum()), int((middles < 0).sum()))
