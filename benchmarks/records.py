@@ -33,10 +33,10 @@ from levsha.data.warp import Warp
 from levsha.evidence.check import compare
 from levsha.files import read_kept, write_file
 from levsha.net import Net
-from levsha.recipes.images.pool import Pool, make_pool
 from levsha.store import graph_hash
 from levsha.targets.avr import Uno
 from levsha.train.fit import fit
+from levsha.train.pool import Pool, make_pool
 from levsha.train.settings import Training
 from levsha.train.surroundings import Progress
 

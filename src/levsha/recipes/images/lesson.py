@@ -17,13 +17,13 @@ from levsha.data.warp import Warp
 from levsha.recipes.bench import Bench
 from levsha.recipes.images.data import Cut
 from levsha.recipes.images.net import Pixels, build_net, on_raw_pixels
-from levsha.recipes.images.pool import Pool, make_pool
 from levsha.recipes.images.settings import Images
 from levsha.recipes.images.shape import shape_of
 from levsha.recipes.integers import Taught
 from levsha.recipes.pipeline import folder_of
 from levsha.train.batch import Stream
 from levsha.train.fit import fit
+from levsha.train.pool import Pool, make_pool
 from levsha.train.surroundings import Progress
 
 SHARE, TEMPERATURE = 0.5, 2.0  # of the teacher
