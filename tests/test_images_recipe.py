@@ -195,6 +195,7 @@ def test_bad_data_ends_in_one_line_before_any_training(mistake: str, tmp_path: P
 
 
 @pytest.mark.parametrize(("arrays", "said"), [
+    ({"x": np.zeros((10, 8, 8), np.uint8), "y": np.arange(10) % 2}, "every pixel of"),
     ({"x": np.linspace(0, 1, 640).reshape(10, 8, 8), "y": np.arange(10) % 2}, "holds float64 from 0 to 1; pixels are whole numbers 0..255: numpy.rint(255 * x)"),
     ({"x": np.zeros((10, 64), np.uint8), "y": np.arange(10) % 2}, "holds samples of shape (64,); images are (rows, columns)"),
     ({"x": np.zeros((10, 8, 8), np.uint8)}, "has no classes to train on"),

@@ -35,6 +35,10 @@ def read_images(settings: Images) -> Bench:
             )
     assert train.y is not None and test.y is not None
     _check_counts(train, test, settings.data)
+    if train.x.min() == train.x.max():
+        raise LevshaError(
+            f"--data: every pixel of {settings.data} is {train.x.min()}, so there is nothing to see; give other images."
+        )
     return Bench(train, test, settings.data)
 
 
