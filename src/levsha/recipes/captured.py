@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -35,9 +36,9 @@ class CapturedRecipe(Recipe[ConversionT, Bench]):
     pictures = ("tradeoff",)
     also = ("exports",)
 
+    @abstractmethod
     def measured(self, settings: ConversionT, data: Bench) -> Samples:
         """Return the rows that the first split is measured on."""
-        raise NotImplementedError
 
     def notices(self, data: Bench) -> list[str]:
         return list(data.samples.notices)
